@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Allowed dependencies of each crate, without tests.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
     ("fovea-proxy", &[]),
-    ("fovea-store", &["fovea-proxy"]),
+    ("fovea-trust", &[]),
+    ("fovea-store", &["fovea-proxy", "fovea-trust"]),
     ("fovea-telemetry", &["fovea-proxy"]),
     ("fovea-process", &["fovea-proxy", "fovea-telemetry"]),
     ("fovea-cluster", &["fovea-crds", "fovea-proxy"]),
@@ -25,6 +26,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "fovea-proxy",
             "fovea-store",
             "fovea-telemetry",
+            "fovea-trust",
         ],
     ),
     (
@@ -44,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "fovea-protocol",
             "fovea-proxy",
             "fovea-telemetry",
+            "fovea-trust",
         ],
     ),
     // Built alone, before everything else: it has no dependency at all.

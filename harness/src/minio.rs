@@ -1,12 +1,14 @@
-//! MinIO on a free port, by default on loopback, with one drive in the scratch folder.
+//! MinIO on a free port, by default on loopback, with one drive in the scratch folder; by https with an authority of
+//! its own where a test wants that.
 
+use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{Authority, ClusterError};
 use crate::guard::Guardian;
 use crate::ports::{self, PORT_TAKEN};
 use crate::process::{Process, Program};
@@ -25,6 +27,7 @@ pub struct Minio {
     access_key: String,
     secret_key: String,
     data: PathBuf,
+    ca_file: Option<PathBuf>,
 }
 
 impl Minio {
@@ -35,7 +38,7 @@ impl Minio {
     /// As [`Minio::start`], with more of its environment variables, such as `MINIO_SITE_REGION`.
     pub async fn start_with(env: &[(&str, &str)]) -> Result<Self, ClusterError> {
         ports::retrying(ports::free, async |ports| {
-            Self::start_on(Ipv4Addr::LOCALHOST, ports, env).await
+            Self::start_on(Ipv4Addr::LOCALHOST, ports, false, env).await
         })
         .await
     }
@@ -43,7 +46,15 @@ impl Minio {
     /// Starts MinIO on an address that pods can reach, such as [`crate::Cluster::gateway`].
     pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
         ports::retrying(ports::free, async |ports| {
-            Self::start_on(address, ports, &[]).await
+            Self::start_on(address, ports, false, &[]).await
+        })
+        .await
+    }
+
+    /// The same by https, with a certificate of an authority that nobody else knows: see [`Minio::ca_file`].
+    pub async fn start_private_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, async |ports| {
+            Self::start_on(address, ports, true, &[]).await
         })
         .await
     }
@@ -51,16 +62,35 @@ impl Minio {
     async fn start_on(
         address: Ipv4Addr,
         [port, console]: [u16; 2],
+        private: bool,
         env: &[(&str, &str)],
     ) -> Result<Self, ClusterError> {
         let path = MINIO.built(&Cache::from_env()?, "minio")?;
         let guardian = Guardian::start().await?;
         let data = guardian.scratch().join("data");
         std::fs::create_dir(&data).map_err(ClusterError::io("creating MinIO's folder"))?;
+        let certificates = guardian.scratch().join("certificates");
+        std::fs::create_dir(&certificates).map_err(ClusterError::io(
+            "creating the folder of MinIO's certificates",
+        ))?;
+        let ca_file = private.then(|| guardian.scratch().join("ca.crt"));
+        if let Some(ca_file) = &ca_file {
+            let authority = Authority::new("fovea-dev-minio")?;
+            let served = authority.server("minio", None, vec![address.to_string()])?;
+            for (path, text) in [
+                (certificates.join("public.crt"), served.certificate),
+                (certificates.join("private.key"), served.key),
+                (ca_file.clone(), authority.certificate),
+            ] {
+                std::fs::write(path, text)
+                    .map_err(ClusterError::io("writing MinIO's certificate"))?;
+            }
+        }
         let random = || uuid::Uuid::new_v4().simple().to_string();
         let (access_key, secret_key) = (random(), random());
         let program = Program::new("minio", path)
             .arg("server")
+            .arg(format!("--certs-dir={}", certificates.display()))
             .arg(format!("--address={address}:{port}"))
             .arg(format!("--console-address=127.0.0.1:{console}"))
             .arg(data.display().to_string())
@@ -73,8 +103,9 @@ impl Minio {
         let more = env.iter();
         let program = more.fold(program, |program, (name, value)| program.env(*name, *value));
         let process = Process::start_in(&guardian, program).await?;
-        let endpoint = format!("http://{address}:{port}");
-        wait_ready(&process, &endpoint).await?;
+        let scheme = if private { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{address}:{port}");
+        wait_ready(&process, &endpoint, ca_file.as_deref()).await?;
         Ok(Self {
             guardian,
             process,
@@ -82,6 +113,7 @@ impl Minio {
             access_key,
             secret_key,
             data,
+            ca_file,
         })
     }
 
@@ -97,6 +129,11 @@ impl Minio {
 
     pub fn secret_key(&self) -> &str {
         &self.secret_key
+    }
+
+    /// PEM file with the authority of its certificate; `None` if it serves plain http.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// Creates an empty bucket.
@@ -127,8 +164,13 @@ impl Minio {
 /// Works around MinIO's health check, which reports ready while S3 still answers 503
 /// `XMinioServerNotInitialized`; an anonymous request gets 403 only after that. Also, MinIO may keep running
 /// when its port is taken, with a line in its log.
-async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
-    let client = crate::tls::local_client();
+async fn wait_ready(
+    process: &Process,
+    endpoint: &str,
+    ca_file: Option<&Path>,
+) -> Result<(), ClusterError> {
+    crate::tls::use_ring();
+    let client = client(ca_file)?;
     let listening = process.wait_ready("S3 to be served", READY, || async {
         if process.log_tail().contains(PORT_TAKEN) {
             return Ok(false);
@@ -148,6 +190,19 @@ async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterErro
     }
 }
 
+fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, ClusterError> {
+    let mut builder = reqwest::Client::builder();
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).map_err(ClusterError::io("reading MinIO's authority"))?;
+        let authority = reqwest::Certificate::from_pem(&pem);
+        let authority = authority.map_err(io::Error::other);
+        let authority = authority.map_err(ClusterError::io("MinIO's authority"))?;
+        builder = builder.tls_certs_only([authority]);
+    }
+    let client = builder.build().map_err(io::Error::other);
+    client.map_err(ClusterError::io("a client of MinIO"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +215,7 @@ mod tests {
         let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();
         let choose = || choices.next().map_or_else(ports::free, Ok);
         let minio = ports::retrying(choose, async |ports| {
-            Minio::start_on(Ipv4Addr::LOCALHOST, ports, &[]).await
+            Minio::start_on(Ipv4Addr::LOCALHOST, ports, false, &[]).await
         })
         .await
         .unwrap();

@@ -9,6 +9,7 @@ use crate::minio::Minio;
 use crate::ports;
 use crate::process::{Process, ProcessError, Program};
 pub use crate::programs::{ProgramNotBuilt, find, repository};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub struct StackOptions {
     pub env: Vec<(String, String)>,
     /// Fovea's programs start with this soft limit on open files; `None`: with this process's.
     pub soft_open_files: Option<u32>,
+    /// MinIO serves https with an authority of its own.
+    pub private_store: bool,
     /// Folder of Fovea's programs, for another build; `None`: beside or above this program.
     pub programs: Option<PathBuf>,
 }
@@ -128,8 +131,13 @@ impl Stack {
             controller_manager: !options.without_controller_manager,
             ..ControlPlaneOptions::default()
         };
-        let (control_plane, minio) =
-            tokio::try_join!(ControlPlane::start(control_plane), Minio::start())?;
+        let (control_plane, minio) = tokio::try_join!(ControlPlane::start(control_plane), async {
+            if options.private_store {
+                Minio::start_private_at(Ipv4Addr::LOCALHOST).await
+            } else {
+                Minio::start().await
+            }
+        })?;
         minio.create_bucket(BUCKET)?;
         let guardian = Guardian::start().await.map_err(ProcessError::from)?;
         let token_file = guardian.scratch().join("runner-token");
@@ -147,7 +155,7 @@ impl Stack {
                 None => program,
             }
         };
-        let runner = with_env(runner(runner_port, &token_file, &options)?);
+        let runner = with_env(runner(runner_port, &token_file, &minio, &options)?);
         let runner = Process::start_in(&guardian, runner).await?;
         manifests::apply(&control_plane, runner_port, &token).await?;
         let program = operator(&control_plane, &minio, health_port, &options)?;
@@ -197,16 +205,20 @@ impl Stack {
 fn runner(
     port: u16,
     token_file: &std::path::Path,
+    minio: &Minio,
     options: &StackOptions,
 ) -> Result<Program, StackError> {
     let demo = repository().join("models/demo");
     let models = MODELS.iter().map(|DemoModel { name, folder, .. }| {
         format!("--model={name}={}", demo.join(folder).display())
     });
+    let ca_file = minio.ca_file();
+    let ca_file = ca_file.map(|path| format!("--s3-ca-file={}", path.display()));
     Ok(Program::new("fovea-runner", options.find("fovea-runner")?)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .args(models)
         .arg(format!("--token-file={}", token_file.display()))
+        .args(ca_file)
         .args(options.runner_flags.clone()))
 }
 
@@ -239,6 +251,10 @@ fn api(
 
 /// Adds access to the cluster and the bucket as environment variables. A runner gets neither.
 fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Program {
+    let program = match minio.ca_file() {
+        Some(path) => program.env("FOVEA_S3_CA_FILE", path.display().to_string()),
+        None => program,
+    };
     program
         .env("KUBECONFIG", cluster.kubeconfig().display().to_string())
         .env("FOVEA_S3_ENDPOINT", minio.endpoint())

@@ -7,6 +7,7 @@ use crate::events::Events;
 use crate::installation::Bucket;
 use crate::leader::{self, LeaderEpoch, LeaderError};
 use crate::metrics::Metrics;
+use crate::pool::authorities::TrustFiles;
 use crate::pool::controller;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
@@ -15,6 +16,7 @@ use crate::store_probe::StoreProbe;
 use crate::sweep::Sweeper;
 use fovea_proxy::{Proxies, ProxyError};
 use fovea_store::{ForeignBucket, Store};
+use fovea_trust::AuthoritiesError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +36,9 @@ pub enum RunError {
     /// A variable of the environment is invalid.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The hub's authorities are unusable.
+    #[error("--hub-ca-file {0}")]
+    HubAuthorities(#[from] AuthoritiesError),
     /// The bucket belongs to another installation.
     #[error(transparent)]
     Bucket(#[from] ForeignBucket),
@@ -54,6 +59,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     // An invalid flag is refused before the lease is taken.
     let callbacks = Callbacks::new(client.clone(), &config.callback)?;
+    let trust = TrustFiles::open(&store, config.pools.hub_ca_file.as_deref())?;
     let identity = format!("{}_{}", hostname(), uuid::Uuid::new_v4());
     let leadership = tokio::select! {
         acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
@@ -75,7 +81,8 @@ pub async fn run(
     let mut leading = Box::pin(async {
         bucket.refuse_foreign().await?;
         let metrics = Arc::clone(&metrics);
-        lead(config, &bucket, callbacks, epoch, readiness, metrics, stop).await
+        let outside = (callbacks, trust);
+        lead(config, &bucket, outside, epoch, readiness, metrics, stop).await
     });
     tokio::pin!(holding);
     tokio::select! {
@@ -98,7 +105,7 @@ pub async fn run(
 async fn lead(
     config: Config,
     bucket: &Bucket,
-    callbacks: Callbacks,
+    (callbacks, trust): (Callbacks, TrustFiles),
     epoch: LeaderEpoch,
     readiness: Readiness,
     metrics: Arc<Metrics>,
@@ -131,6 +138,7 @@ async fn lead(
         client: client.clone(),
         store: store.clone(),
         store_config: config.store.clone(),
+        trust,
         config: config.pools.clone(),
         namespace: config.namespace.clone(),
         proxies,

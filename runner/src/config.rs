@@ -6,6 +6,7 @@ use crate::server::{Tls, TlsError, TokenError, Tokens};
 use crate::weights::Placement;
 use clap::{Parser, ValueEnum};
 use fovea_telemetry::LogFormat;
+use fovea_trust::{Authorities, AuthoritiesError};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -142,6 +143,12 @@ pub struct Config {
     #[arg(long, env = "FOVEA_RUNNER_MAX_DECODE_BYTES", default_value_t = 1536 << 20)]
     pub max_decode_bytes: u64,
 
+    /// PEM file of certificate authorities to trust for the object store instead of the system's, of
+    /// at most 384 KiB. The runner fetches pictures and models only from the store, and writes
+    /// batches' results only there. It reads the file again when it changes.
+    #[arg(long, env = "FOVEA_RUNNER_S3_CA_FILE", value_name = "FILE")]
+    pub s3_ca_file: Option<PathBuf>,
+
     /// Timeout between two pieces of a picture's download from the object store, in seconds.
     #[arg(long, env = "FOVEA_RUNNER_FETCH_SILENCE_SECONDS", default_value = "20")]
     pub fetch_silence_seconds: NonZeroU32,
@@ -233,6 +240,9 @@ pub enum ConfigError {
     /// The certificate or its key is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The authorities of the object store are unusable.
+    #[error("--s3-ca-file {0}")]
+    Authorities(#[from] AuthoritiesError),
     /// --device cuda on a machine without CUDA.
     #[error("--device cuda: libtorch finds no CUDA device; use --device cpu, or a CUDA libtorch")]
     NoCuda,
@@ -268,6 +278,11 @@ impl Config {
             return Ok(None);
         };
         Ok(Some(Tls::open(cert, key)?))
+    }
+
+    pub fn authorities(&self) -> Result<Option<Authorities>, ConfigError> {
+        let opened = self.s3_ca_file.as_deref().map(Authorities::open);
+        Ok(opened.transpose()?)
     }
 
     /// Resolves `auto` of --device and --dtype on this machine.

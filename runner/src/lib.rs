@@ -26,4 +26,5 @@ pub mod models;
 mod s3_error;
 pub mod server;
 pub mod tasks;
+mod trust;
 pub mod weights;

@@ -33,6 +33,7 @@ async fn serve_models(config: Config, runtime: &Runtime) -> anyhow::Result<()> {
     config.check()?;
     let tokens = config.tokens()?.map(Arc::new);
     let tls = config.tls()?.map(Arc::new);
+    let authorities = config.authorities()?.map(Arc::new);
     let placement = config.placement()?;
     let threads = config.threads(placement.device);
     let shutdown = runtime.shutdown_on_signal()?;
@@ -85,6 +86,7 @@ async fn serve_models(config: Config, runtime: &Runtime) -> anyhow::Result<()> {
                 download: DownloadLimits::default(),
             },
             forget_installation_after: FORGET_INSTALLATION_AFTER,
+            authorities,
         },
         metrics,
     )?;

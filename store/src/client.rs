@@ -5,6 +5,7 @@ use crate::credentials::{KnownCredentials, within_life};
 use crate::not_s3::OnlyS3;
 use crate::observe::Observing;
 use crate::proxied;
+use crate::trusting::Trusting;
 use crate::{Endpoint, ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -20,10 +21,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use fovea_proxy::Proxies;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use std::path::Path;
+use fovea_trust::Authorities;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +43,7 @@ pub struct Store {
     pub(crate) bucket_url: Arc<tokio::sync::OnceCell<String>>,
     /// The time that signed URLs and forms have.
     pub(crate) clock: StoreClock,
+    authorities: Option<Arc<Authorities>>,
 }
 
 impl Store {
@@ -103,19 +102,19 @@ impl Store {
         };
         let endpoint = url(config.endpoint.as_ref(), "--s3-endpoint").transpose()?;
         let public = url(config.public_endpoint.as_ref(), "--s3-public-endpoint").transpose()?;
-        let ca = match &config.ca_file {
-            None => None,
-            Some(path) => Some(authorities(path).await?),
-        };
+        // Checked here because the client would panic at its first request.
+        let authorities = config.ca_file.as_deref().map(Authorities::open);
+        let authorities = authorities
+            .transpose()
+            .map_err(|error| StoreError::Config(format!("--s3-ca-file {error}")))?
+            .map(Arc::new);
+        let proxies = Proxies::from_env().map_err(|error| StoreError::Config(error.to_string()))?;
         // The bucket's authorities replace the system's. The services that issue credentials (web
         // identity, roles) may have a certificate of either.
-        let issuers = ca
-            .clone()
-            .map(|pem| TrustStore::default().with_pem_certificate(pem));
-        let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
-        let proxies = Proxies::from_env().map_err(|error| StoreError::Config(error.to_string()))?;
+        let issuers = trusting(authorities.as_ref(), TrustStore::default(), &proxies)?;
+        let bucket = trusting(authorities.as_ref(), TrustStore::empty(), &proxies)?;
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http_client(issuers, &proxies)?)
+            .http_client(issuers)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
@@ -124,7 +123,7 @@ impl Store {
         let clock = StoreClock::new(now);
         let credentials = KnownCredentials::new(shared.credentials_provider(), clock.clone());
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
-            .http_client(http_client(bucket, &proxies)?)
+            .http_client(bucket)
             .credentials_provider(credentials.clone())
             .identity_cache(IdentityCache::no_cache())
             .force_path_style(config.path_style)
@@ -165,7 +164,13 @@ impl Store {
             credentials,
             bucket_url: Arc::default(),
             clock,
+            authorities,
         })
+    }
+
+    /// The authorities of `--s3-ca-file`.
+    pub fn authorities(&self) -> Option<&Arc<Authorities>> {
+        self.authorities.as_ref()
     }
 
     /// Checks that the bucket and the credentials work, by listing one object: the answer to a HEAD
@@ -273,23 +278,20 @@ impl TimeSource for Clock {
     }
 }
 
-/// The contents of `--s3-ca-file`, checked here because the client would panic at its first request.
-async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let wrong = |why: String| StoreError::Config(format!("--s3-ca-file {}: {why}", path.display()));
-    let pem = tokio::fs::read(path)
-        .await
-        .map_err(|error| wrong(error.to_string()))?;
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        let added = RootCertStore::empty().add(certificate);
-        added.map_err(|error| wrong(error.to_string()))?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(wrong("there is no certificate in it".to_owned()));
-    }
-    Ok(pem)
+/// An HTTP client that trusts what is in `besides` and, as their file changes, the authorities; without
+/// authorities, the system's.
+fn trusting(
+    authorities: Option<&Arc<Authorities>>,
+    besides: TrustStore,
+    proxies: &Proxies,
+) -> Result<SharedHttpClient, StoreError> {
+    let Some(authorities) = authorities else {
+        return http_client(None, proxies);
+    };
+    let proxies = proxies.clone();
+    let build = move |trusted| http_client(Some(trusted), &proxies);
+    let client = Trusting::new(Arc::clone(authorities), besides, build)?;
+    Ok(SharedHttpClient::new(client))
 }
 
 /// An HTTP client that trusts `authorities`, or the system's where that is `None`.

@@ -46,7 +46,9 @@ pub struct StoreConfig {
     #[arg(long = "s3-public-path-style", env = "FOVEA_S3_PUBLIC_PATH_STYLE")]
     pub public_path_style: Option<bool>,
 
-    /// PEM file of certificate authorities to trust for the store instead of the system's.
+    /// PEM file of certificate authorities to trust for the store instead of the system's, of at most
+    /// 384 KiB. It is read again when it changes. The operator passes its certificates on to the
+    /// runners and imports that it starts.
     #[arg(long = "s3-ca-file", env = "FOVEA_S3_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 

@@ -30,6 +30,7 @@ mod refusal;
 mod repeats;
 mod sign;
 mod tokens;
+mod trusting;
 
 pub use answers::AnswersPage;
 pub use batch::{Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts};

@@ -337,3 +337,31 @@ async fn a_private_authority_is_trusted_if_its_file_is_configured() {
     let store = Store::connect_as(&config, "k", "s").await.unwrap();
     store.put(&key, "x".into(), "text/plain").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_changed_ca_file_is_trusted_from_the_next_request_on() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ((endpoint, pem), (_, another)) = (tls_server().await, tls_server().await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, &another).unwrap();
+    let config = StoreConfig {
+        ca_file: Some(path.clone()),
+        max_attempts: 1,
+        ..config(&endpoint, "fovea")
+    };
+    let store = Store::connect_as(&config, "k", "s").await.unwrap();
+    let key = ObjectKey::data("ns", "a").unwrap();
+    let put = async || store.put(&key, "x".into(), "text/plain").await;
+    let error = put().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+
+    std::fs::write(&path, format!("{another}{pem}")).unwrap();
+    put().await.unwrap();
+    std::fs::write(&path, "half a certi").unwrap();
+    put().await.unwrap();
+    let fault = store.authorities().unwrap().fault().unwrap();
+    assert!(fault.contains("ca.pem"), "{fault}");
+    std::fs::write(&path, &another).unwrap();
+    assert!(put().await.is_err(), "it is trusted no more");
+}

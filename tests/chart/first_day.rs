@@ -5,6 +5,7 @@ use base64::Engine as _;
 use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::demo::first;
+use fovea_tests::installed::RELEASE;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -29,6 +30,19 @@ fn a_picture_is_captioned_labelled_and_searched_through_the_ingress() -> Result<
         let job = visitor.submitted_and_ended(&picture, &fields).await?;
         let found = job["result"]["detections"].as_array();
         assert_eq!(found.map(Vec::len), Some(objects.len()), "{job}");
+        Ok(())
+    })
+}
+
+/// The store's authority is in a Secret that the chart's values name, and nobody else knows it.
+#[test]
+fn helm_test_passes_with_a_store_that_has_its_own_authority() -> Result<()> {
+    Installed::shared(async |it| {
+        let endpoint = it.minio.endpoint();
+        assert!(endpoint.starts_with("https://"), "{endpoint}");
+        it.helm
+            .run(&["test", RELEASE, "-n", SYSTEM_NAMESPACE])
+            .await?;
         Ok(())
     })
 }

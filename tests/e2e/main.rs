@@ -14,6 +14,7 @@ mod fairness;
 mod lifecycle;
 mod namespaces;
 mod predictions;
+mod private;
 mod proxies;
 mod support;
 mod traces;

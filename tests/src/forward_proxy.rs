@@ -52,7 +52,7 @@ impl ForwardProxy {
 
     /// As [`ForwardProxy::start`], over https, with a certificate of `authority`.
     pub async fn start_https(hosts: &[(&str, &str)], authority: &Authority) -> Result<Self> {
-        let acceptor = authority.acceptor().map_err(Error::other)?;
+        let acceptor = authority.loopback_acceptor().map_err(Error::other)?;
         Self::serve(hosts, Some(acceptor)).await
     }
 

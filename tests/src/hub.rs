@@ -1,6 +1,7 @@
 //! A stand-in for the Hugging Face hub, reachable from pods: one repository with the demo's captioner.
 
-use crate::served::serve_at;
+use crate::authority::Authority;
+use crate::served::{serve_at, serve_tls_at};
 use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,6 +24,7 @@ pub const REPO: &str = "fovea/captioner";
 pub struct Hub {
     /// The value for `HF_ENDPOINT`.
     pub url: String,
+    authority: Option<Authority>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -29,6 +32,30 @@ type Files = Arc<BTreeMap<String, Bytes>>;
 
 impl Hub {
     pub async fn start(address: Ipv4Addr) -> Result<Self> {
+        let (url, serving) = serve_at(address, Self::routes()?).await?;
+        Ok(Self {
+            url,
+            authority: None,
+            _serving: serving,
+        })
+    }
+
+    /// By https, with a certificate of the authority in [`Hub::ca_file`].
+    pub async fn start_private(address: Ipv4Addr) -> Result<Self> {
+        let authority = Authority::new()?;
+        let (url, serving) = serve_tls_at(address, Self::routes()?, &authority).await?;
+        Ok(Self {
+            url,
+            authority: Some(authority),
+            _serving: serving,
+        })
+    }
+
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.authority.as_ref().map(Authority::file)
+    }
+
+    fn routes() -> Result<Router> {
         let mut files = BTreeMap::new();
         for entry in std::fs::read_dir(stack::repository().join("models/demo/blip"))? {
             let entry = entry?;
@@ -36,15 +63,10 @@ impl Hub {
             files.insert(name, std::fs::read(entry.path())?.into());
         }
         let revision = format!("/api/models/{REPO}/revision/{{revision}}");
-        let routes = Router::new()
+        Ok(Router::new()
             .route(&revision, get(listing))
             .route(&format!("/{REPO}/resolve/{COMMIT}/{{file}}"), get(file))
-            .with_state(Arc::new(files));
-        let (url, serving) = serve_at(address, routes).await?;
-        Ok(Self {
-            url,
-            _serving: serving,
-        })
+            .with_state(Arc::new(files)))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::visitor::Visitor;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::conditions::{self, READY};
 use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_harness::cluster::ClusterError;
 use fovea_harness::images::{self, Build, Image};
 use fovea_harness::ingress::{self, Ingress};
 use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
@@ -22,6 +23,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// The release, and the prefix of what it makes.
@@ -32,6 +34,8 @@ pub const ROUTE_HOST: &str = "fovea.gateway.example.com";
 pub const POOL: &str = "default";
 /// Credentials of the object store, for the chart's `existingSecret`.
 const STORE_SECRET: &str = "fovea-object-store";
+/// The store's authority, for the chart's `caSecret`.
+const STORE_CA_SECRET: &str = "store-ca";
 const TLS_SECRET: &str = "fovea-tls";
 /// Bound on every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
@@ -60,7 +64,7 @@ impl Installed {
             return Ok(());
         }
         let start = async || {
-            let it = Self::prepare().await?;
+            let it = Self::prepare_private().await?;
             it.install(&it.values()).await?;
             Ok(it)
         };
@@ -70,6 +74,17 @@ impl Installed {
     /// Prerequisites of the chart: nodes with the images, a bucket with models, an ingress with a
     /// certificate, a namespace for restricted pods only.
     pub async fn prepare() -> Result<Self> {
+        Self::prepare_with(Minio::start_at).await
+    }
+
+    /// The same with a store whose authority is in a Secret.
+    async fn prepare_private() -> Result<Self> {
+        Self::prepare_with(Minio::start_private_at).await
+    }
+
+    async fn prepare_with(
+        start_minio: impl AsyncFnOnce(Ipv4Addr) -> Result<Minio, ClusterError>,
+    ) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (cache, build) = (Cache::from_env()?, Build::of_tests()?);
         let mut archives = vec![images::minio(&cache)?];
@@ -82,7 +97,7 @@ impl Installed {
             ..ClusterOptions::default()
         })
         .await?;
-        let minio = Minio::start_at(cluster.gateway()).await?;
+        let minio = start_minio(cluster.gateway()).await?;
         minio.create_bucket(BUCKET)?;
         tokio::try_join!(
             async {
@@ -119,11 +134,13 @@ impl Installed {
                 "source": source,
             })
         });
+        let ca_secret = self.minio.ca_file().map_or("", |_| STORE_CA_SECRET);
         json!({
             "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
             "objectStore": {
                 "endpoint": self.minio.endpoint(), "bucket": BUCKET,
                 "existingSecret": STORE_SECRET, "cidrs": [gateway],
+                "caSecret": {"name": ca_secret},
             },
             "networkPolicy": self.network_policy(),
             "api": {
@@ -305,6 +322,14 @@ async fn prepare_namespace(client: &Client, minio: &Minio) -> Result<String> {
     let certified = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
     let certificate = certified.cert.pem();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+    if let Some(path) = minio.ca_file() {
+        let secret = json!({
+            "metadata": {"name": STORE_CA_SECRET},
+            "stringData": {"ca.crt": std::fs::read_to_string(path)?},
+        });
+        let secret = serde_json::from_value(secret)?;
+        secrets.create(&post, &secret).await?;
+    }
     for secret in [
         json!({
             "metadata": {"name": STORE_SECRET},

@@ -10,6 +10,7 @@
 )]
 
 pub mod audit;
+mod authority;
 pub mod batches;
 pub mod cable;
 pub mod collector;

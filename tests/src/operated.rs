@@ -24,6 +24,7 @@ use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,7 +85,13 @@ impl Operated {
                 api_server_flags: options.api_server_flags.clone(),
                 ..ControlPlaneOptions::default()
             }),
-            Minio::start()
+            async {
+                if options.private_store {
+                    Minio::start_private_at(Ipv4Addr::LOCALHOST).await
+                } else {
+                    Minio::start().await
+                }
+            }
         )?;
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
@@ -315,7 +322,10 @@ pub async fn recreate_namespace(client: &Client, name: &str) -> anyhow::Result<S
 
 /// The operator at `path`, with its way to the API server and to the bucket.
 pub(crate) fn operator(path: &Path, kubeconfig: &Path, minio: &Minio, health: u16) -> Program {
+    let ca_file = minio.ca_file();
+    let ca_file = ca_file.map(|path| format!("--s3-ca-file={}", path.display()));
     Program::new("fovea-operator", path)
+        .args(ca_file)
         .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
         .arg(format!("--health-listen=127.0.0.1:{health}"))
         .env("KUBECONFIG", kubeconfig.display().to_string())

@@ -1,5 +1,5 @@
 //! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process beside
-//! them: its pools have pods.
+//! them: its pools have pods. Bucket and hub have certificates of two authorities that nobody else knows.
 
 use crate::audit::Audit;
 use crate::demo;
@@ -95,7 +95,7 @@ impl Pods {
             },
         })
         .await?;
-        let minio = Minio::start_at(cluster.gateway()).await?;
+        let minio = Minio::start_private_at(cluster.gateway()).await?;
         minio.create_bucket(BUCKET)?;
         tokio::try_join!(
             async { anyhow::Ok(cluster.import_image(&runner).await?) },
@@ -109,10 +109,14 @@ impl Pods {
         let create = PostParams::default();
         policies.create(&create, &beside(&machine)?).await?;
         operated::grant(&cluster.control_plane, &RIGHTS).await?;
-        let hub = Hub::start(cluster.gateway()).await?;
+        let hub = Hub::start_private(cluster.gateway()).await?;
         let flags = flags.iter().map(|flag| (*flag).to_owned());
         let hub_flags = [
             format!("--hub-endpoint={}", hub.url),
+            format!(
+                "--hub-ca-file={}",
+                hub.ca_file().context("a file")?.display()
+            ),
             format!("--hub-cidr={}/32", cluster.gateway()),
         ];
         let flags: Vec<String> = flags.chain(hub_flags).collect();
@@ -266,7 +270,10 @@ pub fn picture() -> (Vec<u8>, String) {
 }
 
 pub async fn store(minio: &Minio) -> Result<Store> {
-    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
+    let config = StoreConfig {
+        ca_file: minio.ca_file().map(Path::to_path_buf),
+        ..StoreConfig::at(minio.endpoint().parse()?, BUCKET)
+    };
     Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 

@@ -1,67 +1,20 @@
 //! Receivers of webhooks on loopback, by https, that answer what the path says:
 //! `/<name>/500/200` is answered 500, then 200 for good; `hang` is never answered.
 
+pub use crate::authority::Authority;
+use crate::authority::TlsListener;
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::Listener;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Names below `test` are known to a [`ForwardProxy`](crate::ForwardProxy) only.
-const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "hooks.test", "store.test"];
-
 pub const ELSEWHERE: &str = "/elsewhere/200";
-
-/// A certificate authority with its certificate in a file.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    pub fn new() -> anyhow::Result<Self> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?;
-        let this = Self {
-            issuer: Issuer::new(params, key),
-            directory: tempfile::tempdir()?,
-        };
-        std::fs::write(this.file(), certificate.pem())?;
-        Ok(this)
-    }
-
-    /// File with the authority's certificate, as PEM.
-    pub fn file(&self) -> PathBuf {
-        self.directory.path().join("ca.crt")
-    }
-
-    pub(crate) fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
-        let key = KeyPair::generate()?;
-        let params = CertificateParams::new(NAMES.map(str::to_owned))?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -110,7 +63,7 @@ impl Receiver {
             .with_state(Arc::clone(&shared));
         let listener = TlsListener {
             tcp,
-            acceptor: authority.acceptor().context("a certificate")?,
+            acceptor: authority.loopback_acceptor().context("a certificate")?,
         };
         let serving = async move {
             axum::serve(listener, router).await.expect("it serves");
@@ -171,28 +124,4 @@ async fn receive(
         return (status, [(header::LOCATION, ELSEWHERE)]).into_response();
     }
     (status, "the receiver's own words").into_response()
-}
-
-struct TlsListener {
-    tcp: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, from) = Listener::accept(&mut self.tcp).await;
-            // A client that disconnects affects no other.
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, from);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
-    }
 }

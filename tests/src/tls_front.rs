@@ -15,7 +15,7 @@ impl TlsFront {
     /// A front on loopback for the server at `address`, with a certificate of `authority`.
     pub async fn start(address: &str, authority: &Authority) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (own, acceptor) = (listener.local_addr()?, authority.acceptor()?);
+        let (own, acceptor) = (listener.local_addr()?, authority.loopback_acceptor()?);
         let address = address.to_owned();
         let serving = async move {
             while let Ok((client, _)) = listener.accept().await {

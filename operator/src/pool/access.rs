@@ -34,6 +34,9 @@ const NOT_AFTER: &str = "fovea.dev/not-after";
 /// Digest of the data, to detect changes by others.
 const DIGEST: &str = "fovea.dev/contents";
 
+/// Key of the object store's certificate authorities in the Secret: they are not part of the rotation.
+pub(crate) const STORE_AUTHORITIES: &str = "store-ca.crt";
+
 const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -100,9 +103,10 @@ struct State {
 }
 
 impl Contents {
-    /// The contents of a Secret; `None` if they are not all text.
+    /// The contents of a Secret that are rotated; `None` if they are not all text.
     pub(crate) fn of(secret: &Secret) -> Option<Self> {
         let data = secret.data.iter().flatten();
+        let data = data.filter(|(key, _)| *key != STORE_AUTHORITIES);
         let data =
             data.map(|(key, bytes)| Some((key.clone(), String::from_utf8(bytes.0.clone()).ok()?)));
         let ours = |(key, _): &(&String, &String)| {

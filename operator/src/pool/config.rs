@@ -4,6 +4,7 @@ use fovea_store::Endpoint;
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 
 /// Default image of runners: this release's.
 const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
@@ -148,6 +149,12 @@ pub struct PoolsConfig {
     /// from there.
     #[arg(long, env = "FOVEA_OPERATOR_HUB_ENDPOINT")]
     pub hub_endpoint: Option<Endpoint>,
+
+    /// PEM file of certificate authorities to trust for the Hub in addition to the system's, of at
+    /// most 384 KiB: for a mirror with a certificate of a private authority. Import Jobs get its
+    /// certificates. It is read again when it changes.
+    #[arg(long, env = "FOVEA_OPERATOR_HUB_CA_FILE")]
+    pub hub_ca_file: Option<PathBuf>,
 
     /// Namespace of the cluster's DNS pods, for the runners' `NetworkPolicy`.
     #[arg(long, env = "FOVEA_OPERATOR_DNS_NAMESPACE")]

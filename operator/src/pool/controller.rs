@@ -5,6 +5,7 @@
 //! [`reconcile`](super::reconcile), which publishes what the dispatcher needs as [`PublishedPools`].
 
 use super::applier::Applier;
+use super::authorities::{CHECK_EVERY, TrustFiles};
 use super::build::Build;
 use super::caches::{Caches, Wake};
 use super::config::PoolsConfig;
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     pub store: Store,
     /// The store's address, for network policies.
     pub store_config: StoreConfig,
+    pub trust: TrustFiles,
     pub config: PoolsConfig,
     /// The pools' namespace, which is the operator's own.
     pub namespace: String,
@@ -56,6 +58,7 @@ pub(crate) async fn run(parts: Parts) {
         client,
         store,
         store_config,
+        trust,
         config,
         namespace,
         proxies,
@@ -81,6 +84,7 @@ pub(crate) async fn run(parts: Parts) {
         caches: Caches::start(&client, &namespace, &wake, metrics.watches()),
         applier: Applier::new(client.clone()),
         build,
+        trust,
         memories: Mutex::default(),
         client,
         store,
@@ -91,8 +95,9 @@ pub(crate) async fn run(parts: Parts) {
         findings,
     });
     let reconciling = reconcile_all(Arc::clone(&context), woken);
+    let authorities = follow_authorities(Arc::clone(&context), wake.clone());
     let following = follow_loads(Arc::clone(&context), loads, wake);
-    tokio::join!(reconciling, following);
+    tokio::join!(reconciling, authorities, following);
 }
 
 async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
@@ -134,6 +139,21 @@ async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
             Err(Error::ObjectNotFound(_)) => context.sweep(),
             Err(error) => tracing::warn!(%error, "reconciling a pool failed"),
         }
+    }
+}
+
+/// Reconciles every pool when the certificate authorities have changed.
+async fn follow_authorities(context: Arc<Context>, wake: mpsc::Sender<Wake>) {
+    let mut before = context.trust.now();
+    let mut check = tokio::time::interval(CHECK_EVERY);
+    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        check.tick().await;
+        let now = context.trust.now();
+        if now != before && wake.send(Wake::All).await.is_err() {
+            return;
+        }
+        before = now;
     }
 }
 

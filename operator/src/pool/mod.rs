@@ -5,6 +5,7 @@
 
 mod access;
 pub(crate) mod applier;
+pub(crate) mod authorities;
 pub mod autoscale;
 mod build;
 mod caches;

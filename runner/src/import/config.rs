@@ -43,6 +43,16 @@ pub struct ImportConfig {
     #[arg(long, value_name = "FILE")]
     pub upload: Option<PathBuf>,
 
+    /// PEM file of certificate authorities to trust for the Hub in addition to the system's, of at
+    /// most 384 KiB: for a mirror with a certificate of a private authority.
+    #[arg(long, value_name = "FILE")]
+    pub hub_ca_file: Option<PathBuf>,
+
+    /// PEM file of certificate authorities to trust for --upload instead of the system's, of at most
+    /// 384 KiB.
+    #[arg(long, value_name = "FILE")]
+    pub s3_ca_file: Option<PathBuf>,
+
     /// When everything is done, write the revision's commit to this file. Import Jobs use their
     /// termination log, which the operator reads.
     #[arg(long, value_name = "FILE")]

@@ -3,9 +3,10 @@
 
 use super::names::{FilePath, InvalidName};
 use super::transfer::{
-    Digest, Lock, Request, Retry, TransferError, Wanted, client, digest_of, receive,
+    Digest, Lock, Request, Retry, TransferError, Wanted, digest_of, receive, store_client,
 };
 use fovea_protocol::ModelFile;
+use fovea_trust::Bundle;
 use http::Method;
 use reqwest::Url;
 use std::collections::BTreeSet;
@@ -52,14 +53,16 @@ pub enum DownloadError {
 
 /// Downloads the files to `dir`. Each appears atomically after its length and digest are verified;
 /// existing ones are kept. Dropping the future stops it; the next call resumes partial files. Goes
-/// through the environment's proxies, and uses no redirects and no credentials.
+/// through the environment's proxies, and uses no redirects and no credentials. `authorities`: the store's,
+/// instead of the system's.
 pub async fn download(
     files: &[ModelFile],
     dir: &Path,
     limits: DownloadLimits,
+    authorities: Option<&Bundle>,
 ) -> Result<(), DownloadError> {
     let wanted = check(files, limits)?;
-    let client = client(limits.silence).map_err(DownloadError::Client)?;
+    let client = store_client(limits.silence, authorities).map_err(DownloadError::Client)?;
     for (path, url, wanted) in wanted {
         let request = Request {
             client: &client,

@@ -2,6 +2,7 @@
 
 use super::choose::NothingToImport;
 use super::transfer::TransferError;
+use fovea_trust::AuthoritiesError;
 use http::StatusCode;
 use std::path::PathBuf;
 
@@ -48,6 +49,11 @@ pub enum ImportError {
     Transfer(#[from] TransferError),
     #[error("cannot make an HTTP client: {0}")]
     Client(fovea_proxy::ClientError),
+    #[error("{flag} {error}")]
+    Authorities {
+        flag: &'static str,
+        error: AuthoritiesError,
+    },
     #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
     Form { path: PathBuf, why: String },
     #[error(

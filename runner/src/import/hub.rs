@@ -8,8 +8,9 @@ use super::config::HubSettings;
 use super::error::ImportError;
 use super::names::{Commit, FilePath, RepoId, Revision};
 use super::transfer::{
-    Answer, Digest, Request, TransferError, Wanted, ask, ask_body, client, receive,
+    Answer, Digest, Request, TransferError, Wanted, ask, ask_body, hub_client, receive,
 };
+use fovea_trust::Bundle;
 use http::{Method, StatusCode};
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -57,8 +58,13 @@ pub(super) struct FileInfo {
 }
 
 impl<'a> Hub<'a> {
-    pub(super) fn new(settings: &'a HubSettings, repo: &'a RepoId) -> Result<Self, ImportError> {
-        let client = client(settings.silence).map_err(ImportError::Client)?;
+    /// `authorities`: those that are trusted in addition to the system's.
+    pub(super) fn new(
+        settings: &'a HubSettings,
+        repo: &'a RepoId,
+        authorities: Option<&Bundle>,
+    ) -> Result<Self, ImportError> {
+        let client = hub_client(settings.silence, authorities).map_err(ImportError::Client)?;
         Ok(Self {
             settings,
             repo,

@@ -9,6 +9,7 @@ use super::materialise::{manifest, materialise};
 use super::names::{Commit, FilePath, RepoId};
 use super::transfer::io_error;
 use super::upload::Form;
+use fovea_trust::Bundle;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
@@ -26,10 +27,14 @@ pub async fn run(config: &ImportConfig, settings: &HubSettings) -> Result<Import
         revision,
         to,
         upload,
+        hub_ca_file,
+        s3_ca_file,
         commit_file,
         log_format: _,
     } = config;
-    // First, so that an invalid form fails before any download.
+    // First, so that an invalid file fails before any download.
+    let of_the_hub = authorities("--hub-ca-file", hub_ca_file.as_deref())?;
+    let of_the_store = authorities("--s3-ca-file", s3_ca_file.as_deref())?;
     let form = upload
         .as_deref()
         .map(|path| Form::read(path, repo))
@@ -40,7 +45,7 @@ pub async fn run(config: &ImportConfig, settings: &HubSettings) -> Result<Import
         let files = cached_files(repo, &cache, &commit, &names)?;
         (commit, files)
     } else {
-        let hub = Hub::new(settings, repo)?;
+        let hub = Hub::new(settings, repo, of_the_hub.as_ref())?;
         let listing = hub.listing(revision).await?;
         let commit = listing.commit.clone();
         tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
@@ -57,13 +62,20 @@ pub async fn run(config: &ImportConfig, settings: &HubSettings) -> Result<Import
             dir.clone_from(to);
         }
         if let Some(form) = form {
-            form.upload(&manifest, &snapshot, settings).await?;
+            let authorities = of_the_store.as_ref();
+            form.upload(&manifest, &snapshot, settings, authorities)
+                .await?;
         }
     }
     if let Some(file) = commit_file {
         std::fs::write(file, commit.to_string()).map_err(io_error("writing", file))?;
     }
     Ok(Imported { commit, dir })
+}
+
+fn authorities(flag: &'static str, path: Option<&Path>) -> Result<Option<Bundle>, ImportError> {
+    let read = path.map(Bundle::read).transpose();
+    read.map_err(|error| ImportError::Authorities { flag, error })
 }
 
 /// Downloads the chosen files into the cache, and returns all of them.

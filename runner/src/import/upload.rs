@@ -10,9 +10,10 @@ use super::error::ImportError;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::names::RepoId;
 use super::transfer::{
-    Retry, TransferError, Tries, chain, excerpt, host, io_error, sending_client, wait_after,
+    Retry, TransferError, Tries, excerpt, host, io_error, sending_client, transport, wait_after,
 };
 use crate::s3_error::S3Error;
+use fovea_trust::Bundle;
 use reqwest::multipart::{Form as Multipart, Part};
 use reqwest::{Body, Client, Response, Url};
 use serde::Deserialize;
@@ -92,6 +93,7 @@ impl Form {
         manifest: &Manifest,
         snapshot: &Path,
         settings: &HubSettings,
+        authorities: Option<&Bundle>,
     ) -> Result<(), ImportError> {
         let retry = settings.retry;
         for file in &manifest.files {
@@ -103,7 +105,7 @@ impl Form {
                 }));
             }
         }
-        let client = sending_client().map_err(ImportError::Client)?;
+        let client = sending_client(authorities).map_err(ImportError::Client)?;
         let folder = format!("{}{}", self.prefix, manifest.commit);
         for file in &manifest.files {
             let key = format!("{folder}/{}", file.path);
@@ -142,9 +144,9 @@ impl Form {
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) if response.status().is_server_error() => status(&response),
                 Ok(response) => return Err(refused(response, key).await),
-                Err(error) => TransferError::Transport {
-                    host: host(&self.url),
-                    why: chain(&error.without_url()),
+                Err(error) => match transport(&self.url, error) {
+                    error @ TransferError::Untrusted { .. } => return Err(error.into()),
+                    error => error,
                 },
             };
             tries.count(false);

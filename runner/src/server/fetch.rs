@@ -1,15 +1,18 @@
 //! Downloads the picture, and checks that it is the one the job names.
 
 use crate::s3_error::S3Error;
+use crate::trust::{NAME_THE_STORES, StoreClient};
 use base64::Engine as _;
 use bytes::Bytes;
 use fovea_protocol::{Input, Problem, Reason, Source};
-use fovea_proxy::{ClientError, Proxies};
+use fovea_proxy::ClientError;
+use fovea_trust::{Authorities, is_untrusted};
 use http::header::{IF_MATCH, RANGE};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Response, redirect};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// AWS names the bucket's region in this header where a request was sent to another one.
@@ -36,6 +39,8 @@ pub(super) enum FetchError {
     Redirect(StatusCode),
     #[error("the store could not be read: {0}")]
     Transport(String),
+    #[error("the store's certificate is not trusted: {0}; {NAME_THE_STORES}")]
+    Untrusted(String),
     #[error("the picture is larger than the {0} bytes allowed; scale it down")]
     TooLarge(u64),
     #[error("the picture has the sha256 {found}, but the job names {named}; upload it again")]
@@ -85,6 +90,7 @@ impl From<FetchError> for Problem {
             FetchError::Status(..)
             | FetchError::Redirect(_)
             | FetchError::Transport(_)
+            | FetchError::Untrusted(_)
             | FetchError::Unreserved(_) => Reason::FetchFailed,
             FetchError::TooLarge(_) => Reason::PictureTooLarge,
             FetchError::Digest { .. } => Reason::DigestMismatch,
@@ -96,20 +102,24 @@ impl From<FetchError> for Problem {
 
 /// A client for presigned GETs: no redirects, no credentials, and the environment's proxies.
 pub(super) struct Fetcher {
-    pub(super) client: Client,
+    client: StoreClient,
     pub(super) max_bytes: u64,
 }
 
 impl Fetcher {
-    pub(super) fn new(limits: FetchLimits) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        limits: FetchLimits,
+        authorities: Option<Arc<Authorities>>,
+    ) -> Result<Self, ClientError> {
         // An error means that main or another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(limits.silence);
-        let client = Proxies::client(client)?;
+        let client = StoreClient::new(authorities, move || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(limits.silence)
+        })?;
         Ok(Self {
             client,
             max_bytes: limits.max_bytes,
@@ -166,7 +176,7 @@ impl Fetcher {
         url: &str,
         range: Option<Range<'_>>,
     ) -> Result<Response, FetchError> {
-        let mut request = self.client.get(parse_url(url)?);
+        let mut request = self.client.get().get(parse_url(url)?);
         let mut wanted = StatusCode::OK;
         if let Some(Range { from, version }) = range {
             wanted = StatusCode::PARTIAL_CONTENT;
@@ -194,7 +204,12 @@ pub(super) struct Range<'a> {
 
 /// The URL holds a signature: no error may carry it.
 pub(super) fn transport(error: reqwest::Error) -> FetchError {
-    FetchError::Transport(chain(&error.without_url()))
+    let error = error.without_url();
+    if is_untrusted(&error) {
+        FetchError::Untrusted(chain(&error))
+    } else {
+        FetchError::Transport(chain(&error))
+    }
 }
 
 fn to_usize(length: u64) -> usize {

@@ -165,7 +165,9 @@ async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationT
 async fn open(app: &App, model: &Model, place: &Place) -> Result<Planned, String> {
     let task = model.task;
     if !place.files.is_empty() {
-        download(&place.files, &place.dir, app.keep.download)
+        let authorities = app.authorities.as_ref().map(|each| each.bundle());
+        let limits = app.keep.download;
+        download(&place.files, &place.dir, limits, authorities.as_ref())
             .await
             .map_err(|error| error.to_string())?;
     }

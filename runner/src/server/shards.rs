@@ -1,8 +1,11 @@
 //! What all attempts at shards share, and its bounds.
 
 use super::memory::MemoryBudget;
-use fovea_proxy::{ClientError, Proxies};
+use crate::trust::StoreClient;
+use fovea_proxy::ClientError;
+use fovea_trust::Authorities;
 use reqwest::{Client, redirect};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -36,11 +39,14 @@ pub(super) struct Shards {
     pub(super) memory: MemoryBudget,
     pub(super) fetches: Semaphore,
     pub(super) patience: Duration,
-    pub(super) uploads: Client,
+    pub(super) uploads: StoreClient,
 }
 
 impl Shards {
-    pub(super) fn new(config: ShardsConfig) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        config: ShardsConfig,
+        authorities: Option<Arc<Authorities>>,
+    ) -> Result<Self, ClientError> {
         let ShardsConfig {
             slots: _,
             memory_bytes,
@@ -49,11 +55,12 @@ impl Shards {
         } = config;
         // An error means that main or another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let uploads = Client::builder()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(Duration::from_secs(5));
-        let uploads = Proxies::client(uploads)?;
+        let uploads = StoreClient::new(authorities, || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(Duration::from_secs(5))
+        })?;
         Ok(Self {
             memory: MemoryBudget::new(memory_bytes),
             fetches: Semaphore::new(fetches),

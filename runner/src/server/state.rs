@@ -13,6 +13,7 @@ use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fovea_protocol::{ModelState, Problem, Reason, RunnerState};
+use fovea_trust::Authorities;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct AppConfig {
     pub keep: KeepConfig,
     /// Time without a request after which an installation may be forgotten.
     pub forget_installation_after: Duration,
+    /// The object store's certificate authorities; `None` trusts the system's.
+    pub authorities: Option<Arc<Authorities>>,
 }
 
 pub struct App {
@@ -53,6 +56,7 @@ pub struct App {
     pub(super) keep: KeepConfig,
     pub(super) kept: Kept,
     pub(super) shards: Shards,
+    pub(super) authorities: Option<Arc<Authorities>>,
     /// Cancelled when the runner shuts down.
     pub(super) drain: CancellationToken,
     slots: Slots,
@@ -75,6 +79,7 @@ impl App {
             preprocess_threads,
             keep,
             forget_installation_after,
+            authorities,
         } = config;
         let slots = Slots {
             jobs: slots,
@@ -83,7 +88,7 @@ impl App {
         Ok(Arc::new(Self {
             engine,
             admissions: Admissions::new(slots, forget_installation_after),
-            fetcher: Fetcher::new(fetch)?,
+            fetcher: Fetcher::new(fetch, authorities.clone())?,
             tokens,
             metrics,
             max_picture_pixels,
@@ -91,7 +96,8 @@ impl App {
             questions: Semaphore::new(slots.jobs as usize),
             keep,
             kept: Kept::default(),
-            shards: Shards::new(shards)?,
+            shards: Shards::new(shards, authorities.clone())?,
+            authorities,
             drain: CancellationToken::new(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),

@@ -43,16 +43,16 @@ async fn files_are_downloaded_whole_and_existing_ones_are_kept() {
         remote(&hub, "small", "config.json"),
         remote(&hub, "large", "deep/er/weights.bin"),
     ];
-    download(&files, dir.path(), LIMITS).await.unwrap();
+    download(&files, dir.path(), LIMITS, None).await.unwrap();
     whole(&hub, "small", &dir.path().join("config.json"));
     whole(&hub, "large", &dir.path().join("deep/er/weights.bin"));
     assert_eq!(hub.gets("/store/").len(), 2);
     assert!(hub.gets("/store/").iter().all(|seen| seen.token.is_none()));
-    download(&files, dir.path(), LIMITS).await.unwrap();
+    download(&files, dir.path(), LIMITS, None).await.unwrap();
     assert_eq!(hub.gets("/store/").len(), 2);
     // A changed file is downloaded again.
     std::fs::write(dir.path().join("config.json"), [9; 10]).unwrap();
-    download(&files, dir.path(), LIMITS).await.unwrap();
+    download(&files, dir.path(), LIMITS, None).await.unwrap();
     whole(&hub, "small", &dir.path().join("config.json"));
     assert_eq!(hub.gets("/store/small").len(), 2);
 }
@@ -70,13 +70,13 @@ async fn a_dropped_download_is_resumed() {
         ..RETRY
     };
     let limits = DownloadLimits { retry, ..LIMITS };
-    let running = tokio::spawn(async move { download(&copy, &path, limits).await });
+    let running = tokio::spawn(async move { download(&copy, &path, limits, None).await });
     let partial = dir.path().join(".incomplete").join(&files[0].sha256);
     until(|| partial.metadata().is_ok_and(|found| found.len() == 70_000)).await;
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
     assert!(!dir.path().join("weights.bin").exists());
-    download(&files, dir.path(), LIMITS).await.unwrap();
+    download(&files, dir.path(), LIMITS, None).await.unwrap();
     whole(&hub, "large", &dir.path().join("weights.bin"));
     let ranges = hub.gets("/store/").into_iter().map(|seen| seen.range);
     let rest = Some("bytes=70000-".to_owned());
@@ -87,7 +87,7 @@ async fn a_dropped_download_is_resumed() {
 async fn two_concurrent_downloads_fetch_every_file_once() {
     let (hub, dir) = store().await;
     let files = [remote(&hub, "large", "weights.bin")];
-    let load = || download(&files, dir.path(), LIMITS);
+    let load = || download(&files, dir.path(), LIMITS, None);
     let (one, other) = tokio::join!(load(), load());
     one.and(other).unwrap();
     assert_eq!(hub.gets("/store/").len(), 1);
@@ -100,13 +100,17 @@ async fn wrong_bytes_and_wrong_lengths_are_refused_and_leave_nothing_in_place() 
         sha256: sha256(b"other"),
         ..remote(&hub, "small", "a")
     };
-    let error = download(&[wrong], dir.path(), LIMITS).await.unwrap_err();
+    let error = download(&[wrong], dir.path(), LIMITS, None)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("a has the sha256"), "{error}");
     let wrong = ModelFile {
         bytes: 11,
         ..remote(&hub, "small", "a")
     };
-    let error = download(&[wrong], dir.path(), LIMITS).await.unwrap_err();
+    let error = download(&[wrong], dir.path(), LIMITS, None)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("10 bytes, but 11"), "{error}");
     assert_eq!(names(dir.path()), [".incomplete"]);
 }
@@ -124,7 +128,9 @@ async fn a_stores_refusal_is_reported_without_the_urls_signature() {
     ] {
         hub.instead("/store/", [answer]);
         let small = [remote(&hub, "small", "a")];
-        let error = download(&small, dir.path(), LIMITS).await.unwrap_err();
+        let error = download(&small, dir.path(), LIMITS, None)
+            .await
+            .unwrap_err();
         assert!(matches!(error, DownloadError::Refused { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains(words), "{text}");
@@ -136,7 +142,7 @@ async fn a_stores_refusal_is_reported_without_the_urls_signature() {
         ..remote(&hub, "small", "a")
     };
     assert!(!format!("{unreachable:?}").contains("secret"));
-    let failed = download(&[unreachable], dir.path(), LIMITS).await;
+    let failed = download(&[unreachable], dir.path(), LIMITS, None).await;
     let error = failed.unwrap_err().to_string();
     assert!(error.contains("gave up after 3 tries"), "{error}");
     assert!(!error.contains("secret"), "{error}");
@@ -147,7 +153,7 @@ async fn a_manifest_outside_its_folder_or_bounds_is_refused_before_any_request()
     let (hub, dir) = store().await;
     let file = remote(&hub, "small", "a");
     let refused = async |files: &[ModelFile], words: &str| {
-        let failed = download(files, dir.path(), LIMITS).await;
+        let failed = download(files, dir.path(), LIMITS, None).await;
         let error = failed.unwrap_err().to_string();
         assert!(error.contains("the manifest is refused"), "{error}");
         assert!(error.contains(words), "{error}");

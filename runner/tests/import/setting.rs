@@ -47,6 +47,8 @@ impl Setting {
             revision: "main".parse().unwrap(),
             to: None,
             upload: None,
+            hub_ca_file: None,
+            s3_ca_file: None,
             commit_file: None,
             log_format: LogFormat::Text,
         };

@@ -41,6 +41,7 @@ pub(crate) fn settings() -> AppConfig {
         preprocess_threads: 2,
         keep: KeepConfig::default(),
         forget_installation_after: Duration::from_hours(1),
+        authorities: None,
     }
 }
 

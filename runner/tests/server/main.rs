@@ -6,6 +6,7 @@
 mod support;
 
 mod admission;
+mod authorities;
 mod bad_input;
 mod engine;
 mod harness;

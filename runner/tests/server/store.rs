@@ -20,7 +20,7 @@ use crate::support::{checkpoint, picture};
 
 /// The store; it lives as long as the test.
 pub(crate) struct Store {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     gate: Arc<Semaphore>,
 }
 

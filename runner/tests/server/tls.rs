@@ -1,29 +1,12 @@
 //! HTTPS, with a certificate that changes while the runner serves.
 
 use crate::harness::{Lines, Runner, caption, rgb, settings};
+pub(crate) use crate::support::private::sign;
 use fovea_protocol::INFER_PATH;
 use fovea_runner::engine::MaxBatchSize;
 use fovea_runner::server::Tls;
-use rcgen::{CertificateParams, Issuer, KeyPair};
 use reqwest::{Certificate, Client};
-use std::path::Path;
 use std::sync::Arc;
-
-/// A certificate authority, as PEM, and what it has signed for the runner, laid in `dir`.
-pub(crate) fn sign(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBuf) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(params, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let served = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let served = served.signed_by(&key, &issuer).unwrap();
-    let (cert_path, key_path) = (dir.join("tls.crt"), dir.join("tls.key"));
-    std::fs::write(&cert_path, served.pem()).unwrap();
-    std::fs::write(&key_path, key.serialize_pem()).unwrap();
-    (authority.pem(), cert_path, key_path)
-}
 
 pub(crate) fn trusting(authority: &str) -> Client {
     let certificate = Certificate::from_pem(authority.as_bytes()).unwrap();

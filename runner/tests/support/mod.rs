@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod golden;
+pub(crate) mod private;
 mod served;
 mod tensors;
 

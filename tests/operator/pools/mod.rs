@@ -1,5 +1,6 @@
 //! Pools with pods on a real control plane, without a node: the test is kubelet and scheduler.
 
+mod authorities;
 mod imports;
 mod objects;
 mod scaling;

@@ -9,6 +9,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Concurrent requests of the runner.
     pub slots: u32,
+    /// MinIO serves https with an authority of its own.
+    pub private_store: bool,
     /// `None` for the program beside this one.
     pub program: Option<PathBuf>,
     pub api_server_flags: Vec<String>,
@@ -24,6 +26,7 @@ impl Default for Options {
             flags: Vec::new(),
             env: Vec::new(),
             slots: 8,
+            private_store: false,
             program: None,
             api_server_flags: Vec::new(),
             definitions: None,

@@ -70,6 +70,11 @@
 - {{ printf "--hub-endpoint=%s" . | quote }}
 {{- end }}
 {{- include "fovea.flags" (dict "flag" "hub-cidr" "values" $runner.hub.cidrs) }}
+{{- with $runner.hub.caSecret }}
+{{- if .name }}
+- --hub-ca-file=/etc/fovea/hub-ca/{{ .key }}
+{{- end }}
+{{- end }}
 {{- with include "fovea.store.inCluster" . | fromJson }}
 {{- if .namespace }}
 - --store-namespace={{ .namespace }}

@@ -1,10 +1,13 @@
-//! The Job that copies a model from the hub into the bucket, and the Secret with its upload form. Its pod
+//! The Job that copies a model from the hub into the bucket, and the Secret with its upload form and the
+//! certificate authorities of store and hub. Its pod
 //! is the only one with a hub's token, and has no other credentials.
 
 use super::pod::pull_secrets;
 use super::proxy;
 use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
 use super::{Build, Subject, names};
+use crate::pool::access::STORE_AUTHORITIES;
+use crate::pool::authorities::Trusted;
 use fovea_store::PostForm;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -20,6 +23,8 @@ pub(super) const CONTAINER: &str = "import";
 const FORM_TYPE: &str = "fovea.dev/import-form";
 const FORM_DIR: &str = "/etc/fovea/form";
 const FORM_FILE: &str = "form.json";
+/// Key of the hub's certificate authorities in the Secret.
+const HUB_AUTHORITIES: &str = "hub-ca.crt";
 const HOME_DIR: &str = "/var/cache/fovea";
 /// Further pods that are tried before the Job fails.
 const RETRIES: i32 = 3;
@@ -51,11 +56,6 @@ pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
 
 /// The Job. It is deleted with the pool that created it; another pool that needs it creates it again.
 pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) -> Job {
-    let Import {
-        repo,
-        revision,
-        token_secret,
-    } = import;
     let config = &build.config;
     let name = import.name();
     let plain = |name: &str, value: String| EnvVar {
@@ -68,7 +68,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         (config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.as_url().to_string())),
     );
     env.extend(proxy::of_import(build, &name));
-    env.extend(token_secret.as_ref().map(|secret| EnvVar {
+    env.extend(import.token_secret.as_ref().map(|secret| EnvVar {
         name: "HF_TOKEN".to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
@@ -84,13 +84,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         name: CONTAINER.to_owned(),
         image: Some(config.runner_image.clone()),
         image_pull_policy: config.runner_image_pull_policy.clone(),
-        args: Some(vec![
-            "fetch".to_owned(),
-            repo.clone(),
-            format!("--revision={revision}"),
-            format!("--upload={FORM_DIR}/{FORM_FILE}"),
-            "--commit-file=/dev/termination-log".to_owned(),
-        ]),
+        args: Some(arguments(import, build)),
         env: Some(env),
         resources: Some(ResourceRequirements {
             requests: Some(quantities([("cpu", "250m"), ("memory", "256Mi")])),
@@ -149,16 +143,48 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
     }
 }
 
-/// The Secret with the form, and with the proxies that have a password; `owner`: the Job.
+fn arguments(import: &Import, build: &Build) -> Vec<String> {
+    let Import {
+        repo,
+        revision,
+        token_secret: _,
+    } = import;
+    let mut args = vec![
+        "fetch".to_owned(),
+        repo.clone(),
+        format!("--revision={revision}"),
+        format!("--upload={FORM_DIR}/{FORM_FILE}"),
+        "--commit-file=/dev/termination-log".to_owned(),
+    ];
+    if build.store_authorities {
+        args.push(format!("--s3-ca-file={FORM_DIR}/{STORE_AUTHORITIES}"));
+    }
+    if build.config.hub_ca_file.is_some() {
+        args.push(format!("--hub-ca-file={FORM_DIR}/{HUB_AUTHORITIES}"));
+    }
+    args
+}
+
+/// The Secret with the form, the authorities, and the proxies that have a password; `owner`: the Job.
 pub(crate) fn form_secret(
     metadata: ObjectMeta,
     owner: OwnerReference,
     form: &PostForm,
+    trusted: &Trusted,
     build: &Build,
 ) -> Secret {
     // Serialising a form does not fail.
     let text = serde_json::to_vec(form).unwrap_or_default();
+    let authorities = [
+        (STORE_AUTHORITIES, &trusted.store),
+        (HUB_AUTHORITIES, &trusted.hub),
+    ];
+    let authorities = authorities.into_iter().filter_map(|(key, bundle)| {
+        let pem = bundle.as_ref()?.pem();
+        Some((key.to_owned(), ByteString(pem.into())))
+    });
     let mut data = proxy::secret_data(build);
+    data.extend(authorities);
     data.insert(FORM_FILE.to_owned(), ByteString(text));
     Secret {
         metadata: ObjectMeta {

@@ -42,6 +42,8 @@ pub(crate) struct Build {
     pub proxies: Proxies,
     /// Whether runners reach the store through one of them.
     pub store_is_proxied: bool,
+    /// Whether the store has authorities of its own.
+    pub store_authorities: bool,
 }
 
 impl Build {
@@ -63,6 +65,7 @@ impl Build {
             store_ports,
             store_is_proxied: proxy::is_before(store, &proxies),
             proxies,
+            store_authorities: store.ca_file.is_some(),
             config,
         }
     }

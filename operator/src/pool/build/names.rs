@@ -14,6 +14,8 @@ pub(crate) const MODELS: &str = "fovea.dev/models";
 pub(crate) const TEMPLATE: &str = "fovea.dev/template";
 /// Annotation of imports' Jobs: resourceVersion of the Secret with the hub's token at their start.
 pub(crate) const TOKEN_VERSION: &str = "fovea.dev/token-version";
+/// Annotation of imports' Jobs: fingerprint of the certificate authorities at their start.
+pub(crate) const AUTHORITIES: &str = "fovea.dev/authorities";
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`], and the field manager.
 pub(crate) const OPERATOR: &str = "fovea-operator";

@@ -6,6 +6,7 @@ use super::quantity;
 use super::restricted;
 use super::volumes::{self, ACCESS_DIR};
 use super::{Build, PORT, PORT_NAME, Subject};
+use crate::pool::access::STORE_AUTHORITIES;
 use fovea_crds::{
     Device, EnvVar, PodResourceClaim, PoolModel, RunnerPoolSpec, RunnerTemplate, SecretRef,
 };
@@ -89,10 +90,20 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
     let drain = build.config.runner_drain_seconds.get();
     let mut container = container(build, image, resources, *device);
     let directories = volumes::arguments(models, cache_volume.as_ref());
-    container.args = Some(arguments(*device, directories, drain));
+    let mut arguments = arguments(*device, directories, drain);
+    if build.store_authorities {
+        arguments.push(format!("--s3-ca-file={ACCESS_DIR}/{STORE_AUTHORITIES}"));
+    }
+    container.args = Some(arguments);
     container.env = Some(environment(env, build, container.resources.as_ref()));
     let cache_limit = &build.config.runner_cache_size_limit;
-    let (volumes, mounts) = volumes::volumes(&subject.child, models, cache_volume, cache_limit);
+    let (volumes, mounts) = volumes::volumes(
+        &subject.child,
+        build.store_authorities,
+        models,
+        cache_volume,
+        cache_limit,
+    );
     container.volume_mounts = Some(mounts);
     let claims = resource_claims.into_iter().map(claim);
     let spec = PodSpec {

@@ -6,9 +6,11 @@ mod proxy;
 use super::import_job::{Import, form_secret, import_job, metadata};
 use super::*;
 use crate::pool::access::Contents;
+use crate::pool::authorities::Trusted;
 use crate::pool::rollout::Strategy;
 use clap::Parser as _;
 use fovea_store::PostForm;
+use fovea_trust::Bundle;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,7 +30,11 @@ fn build(flags: &[&str]) -> Build {
 fn build_behind(proxies: Proxies, flags: &[&str]) -> Build {
     let flags = [&["test"], flags].concat();
     let config = Flags::try_parse_from(flags).unwrap().config;
-    let store = StoreConfig::at("http://minio.storage.svc:9000".parse().unwrap(), "fovea");
+    let ca_file = config.hub_ca_file.clone();
+    let store = StoreConfig {
+        ca_file,
+        ..StoreConfig::at("http://minio.storage.svc:9000".parse().unwrap(), "fovea")
+    };
     let config = PoolsConfig {
         // Independent of the version, so that a release changes no golden file.
         runner_image: "fovea-runner:test".into(),
@@ -99,6 +105,23 @@ fn queued() -> RunnerPool {
     pool
 }
 
+/// A certificate that is always the same, so that the golden files are.
+const AUTHORITY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/pool/build/golden/authority.crt"
+);
+
+/// Trusts [`AUTHORITY`] for store and hub, if there is a flag for it.
+fn trusted(build: &Build) -> Trusted {
+    let bundle = build.config.hub_ca_file.as_deref().map(Bundle::read);
+    let bundle = bundle.map(Result::unwrap);
+    Trusted {
+        store: bundle.clone(),
+        hub: bundle,
+        faults: Vec::new(),
+    }
+}
+
 fn yaml(objects: &[String]) -> String {
     objects.join("---\n")
 }
@@ -121,7 +144,11 @@ fn objects(pool: &RunnerPool, build: &Build, strategy: Strategy) -> String {
             strategy,
         )),
         one(&service::service(&subject)),
-        one(&secret::secret(&subject, &contents)),
+        one(&secret::secret(
+            &subject,
+            &contents,
+            trusted(build).store.as_ref(),
+        )),
         one(&network_policy::runners(&subject, build)),
         one(&disruption_budget::disruption_budget(&subject)),
     ])
@@ -149,12 +176,13 @@ fn import(pool: &RunnerPool, build: &Build) -> String {
             &import.name(),
             build,
         )),
-        one(&form_secret(metadata, owner, &form, build)),
+        one(&form_secret(metadata, owner, &form, &trusted(build), build)),
     ])
 }
 
-fn all() -> [(&'static str, String); 5] {
+fn all() -> [(&'static str, String); 6] {
     let plain = build(&[]);
+    let private = build(&[&format!("--hub-ca-file={AUTHORITY}")]);
     let full = build(&[
         "--store-cidr=10.20.0.0/16,2001:db8::/64",
         "--store-port=9000,9443",
@@ -174,6 +202,13 @@ fn all() -> [(&'static str, String); 5] {
         ("gpu", objects(&gpu(), &full, Strategy::Swap)),
         ("volume", objects(&volume(), &plain, Strategy::Surge)),
         ("queued", objects(&queued(), &full, Strategy::Surge)),
+        (
+            "private",
+            yaml(&[
+                objects(&minimal(), &private, Strategy::Surge),
+                import(&minimal(), &private),
+            ]),
+        ),
         (
             "import",
             yaml(&[import(&minimal(), &plain), import(&gpu(), &full)]),

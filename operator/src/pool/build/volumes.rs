@@ -4,6 +4,7 @@
 //! images, a directory with a mount for each image and one for the claim.
 
 use super::restricted::{SECRET_MODE, directory, mount, tmp};
+use crate::pool::access::STORE_AUTHORITIES;
 use fovea_crds::{CacheVolume, ModelSource, PoolModel, PullPolicy};
 use k8s_openapi::api::core::v1::{
     ImageVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume,
@@ -53,9 +54,11 @@ pub(super) fn arguments(models: &[PoolModel], cache: Option<&CacheVolume>) -> Ve
     models_dir.into_iter().chain([cache_dir]).collect()
 }
 
-/// The volumes and their mounts. `secret`: the runners' certificate and token.
+/// The volumes and their mounts. `secret`: the runners' certificate and token, and the store's authorities if it
+/// has its own.
 pub(super) fn volumes(
     secret: &str,
+    store_authorities: bool,
     models: &[PoolModel],
     cache_volume: Option<CacheVolume>,
     cache_limit: &Quantity,
@@ -69,7 +72,11 @@ pub(super) fn volumes(
     if has_images(models) && models.iter().any(is_on_claim) {
         mounts.push(mount("cache", &format!("{MODELS_DIR}/{CLAIM}"), true));
     }
-    let mut volumes = vec![access(secret), cache(cache_volume, cache_limit), tmp()];
+    let mut volumes = vec![
+        access(secret, store_authorities),
+        cache(cache_volume, cache_limit),
+        tmp(),
+    ];
     for (number, model) in models.iter().enumerate() {
         let Some(ModelSource::Image {
             reference,
@@ -110,7 +117,11 @@ fn policy(policy: PullPolicy) -> String {
 }
 
 /// The keys of the Secret that a runner needs.
-fn access(secret: &str) -> Volume {
+fn access(secret: &str, store_authorities: bool) -> Volume {
+    let keys = ["tls.crt", "tls.key", "tokens"];
+    let keys = keys
+        .into_iter()
+        .chain(store_authorities.then_some(STORE_AUTHORITIES));
     let item = |key: &str| KeyToPath {
         key: key.to_owned(),
         path: key.to_owned(),
@@ -121,7 +132,7 @@ fn access(secret: &str) -> Volume {
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.to_owned()),
             default_mode: Some(SECRET_MODE),
-            items: Some(["tls.crt", "tls.key", "tokens"].map(item).into()),
+            items: Some(keys.map(item).collect()),
             optional: None,
         }),
         ..Volume::default()

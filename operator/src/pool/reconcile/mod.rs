@@ -14,6 +14,7 @@ mod observe_fixtures;
 use super::PoolKey;
 use super::access;
 use super::applier::Applier;
+use super::authorities::TrustFiles;
 use super::autoscale::Autoscaler;
 use super::build::Build;
 use super::caches::Caches;
@@ -56,6 +57,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) store: Store,
     pub(super) build: Build,
+    pub(super) trust: TrustFiles,
     pub(super) caches: Caches,
     pub(super) applier: Applier,
     pub(super) loads: watch::Receiver<Loads>,
@@ -109,8 +111,9 @@ impl Context {
 
         // 1. Observe (no client required).
         let time = (crate::time::now(), Instant::now());
-        let mut observed =
-            observe::observe(&self.caches, &self.loads.borrow(), &memory, pool, time);
+        let trusted = self.trust.now();
+        let loads = self.loads.borrow().clone();
+        let mut observed = observe::observe(&self.caches, &loads, &memory, trusted, pool, time);
         // 2. Inspect (client required, reads only).
         let inspect_again = self.inspect(&mut observed, &mut memory).await;
         // 3. Plan (no client required).

@@ -2,9 +2,10 @@
 //! Reads memory only.
 
 use super::Memory;
+use crate::pool::authorities::Trusted;
 use crate::pool::build::Subject;
 use crate::pool::build::import_job::Import;
-use crate::pool::build::names::TOKEN_VERSION;
+use crate::pool::build::names::{AUTHORITIES, TOKEN_VERSION};
 use crate::pool::caches::{Caches, Children};
 use crate::pool::import::{ImportState, state};
 use crate::pool::load::{Load, Loads};
@@ -29,6 +30,8 @@ pub(crate) struct Observed<'a> {
     /// `None` until the dispatcher has reported on the pool.
     pub(crate) load: Option<Load>,
     pub(crate) children: Children,
+    /// The certificate authorities of store and hub.
+    pub(crate) trusted: Trusted,
     /// Reasons why no pods can be made from the spec.
     pub(crate) refusals: Vec<Message>,
     /// Models with a source; none where the spec is refused or the pool is external.
@@ -69,8 +72,8 @@ pub(crate) struct ObservedImport {
     pub(crate) state: ImportState,
     pub(crate) job: Option<Arc<Job>>,
     pub(crate) has_form: bool,
-    /// Whether the hub's token has changed since the Job was created.
-    pub(crate) token_changed: bool,
+    /// Whether the hub's token or the certificate authorities have changed since the Job was created.
+    pub(crate) access_changed: bool,
 }
 
 impl Observed<'_> {
@@ -83,6 +86,7 @@ pub(crate) fn observe<'a>(
     caches: &Caches,
     loads: &Loads,
     memory: &Memory,
+    trusted: Trusted,
     pool: &'a RunnerPool,
     (now, instant): (Timestamp, Instant),
 ) -> Observed<'a> {
@@ -96,11 +100,16 @@ pub(crate) fn observe<'a>(
     let mut models = Vec::new();
     if has_pods && refusals.is_empty() {
         let with_source = pool.spec.models.iter();
-        models.extend(with_source.filter_map(|model| observe_model(caches, memory, pool, model)));
+        let trusted = trusted.fingerprint();
+        models
+            .extend(with_source.filter_map(|model| {
+                observe_model(caches, memory, trusted.as_deref(), pool, model)
+            }));
     }
     Observed {
         load: loads.get(&subject.key).cloned(),
         children: caches.children(&subject),
+        trusted,
         pool,
         subject,
         now,
@@ -115,6 +124,7 @@ pub(crate) fn observe<'a>(
 fn observe_model<'a>(
     caches: &Caches,
     memory: &Memory,
+    trusted: Option<&str>,
     pool: &RunnerPool,
     model: &'a PoolModel,
 ) -> Option<ObservedModel<'a>> {
@@ -124,14 +134,14 @@ fn observe_model<'a>(
         .and_then(|source| known_commit(pool, memory, model, source));
     let models = &pool.spec.models;
     let mut location = locate(models, model, commit.as_deref())?;
-    let mut import = observe_import(caches, &location);
+    let mut import = observe_import(caches, trusted, &location);
     // A finished import has resolved the revision to a commit.
     if location.weights.is_none()
         && let Some(ImportState::Done(Some(imported))) = import.as_ref().map(|each| &each.state)
     {
         commit = Some(imported.clone());
         location = locate(models, model, commit.as_deref()).unwrap_or(location);
-        import = observe_import(caches, &location);
+        import = observe_import(caches, trusted, &location);
     }
     Some(ObservedModel {
         model,
@@ -143,17 +153,23 @@ fn observe_model<'a>(
     })
 }
 
-fn observe_import(caches: &Caches, location: &Location) -> Option<ObservedImport> {
+/// `trusted`: fingerprint of the certificate authorities.
+fn observe_import(
+    caches: &Caches,
+    trusted: Option<&str>,
+    location: &Location,
+) -> Option<ObservedImport> {
     let import = location.import.clone()?;
     let (job, has_form, pods) = caches.import(&import.name());
     let token = import.token_secret.as_ref();
     let version = token.and_then(|secret| caches.token_version(secret));
-    let used = job
-        .as_ref()
-        .and_then(|job| job.annotations().get(TOKEN_VERSION).cloned());
+    let noted = |key: &str| job.as_ref()?.annotations().get(key);
+    let used = noted(TOKEN_VERSION);
+    let token_changed = version.is_some() && used.is_some() && version.as_ref() != used;
+    let others_trusted = job.is_some() && noted(AUTHORITIES).map(String::as_str) != trusted;
     Some(ObservedImport {
         state: state(&import, job.as_deref(), &pods),
-        token_changed: version.is_some() && used.is_some() && version != used,
+        access_changed: token_changed || others_trusted,
         import,
         job,
         has_form,

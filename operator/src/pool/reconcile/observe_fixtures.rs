@@ -2,6 +2,7 @@
 
 use super::observe::Observed;
 use crate::fixtures::{at, served};
+use crate::pool::authorities::Trusted;
 use crate::pool::build::Subject;
 use crate::pool::caches::Children;
 use crate::pool::load::{Health, Load, RunnerLoad};
@@ -37,6 +38,7 @@ pub(super) fn observed(pool: &RunnerPool) -> Observed<'_> {
             ..Load::default()
         }),
         children: Children::default(),
+        trusted: Trusted::default(),
         refusals: validate::refusals(&pool.spec),
         models: Vec::new(),
         start_faults: Vec::new(),

@@ -64,7 +64,7 @@ pub(crate) enum ImportStep {
     Create,
     /// Its Job's pod waits for a network policy and the upload form.
     Equip,
-    /// It failed, and its token has changed since: it is deleted, so that another begins.
+    /// It failed, and its token or the authorities have changed since: it is deleted, so that another begins.
     Restart,
 }
 
@@ -176,6 +176,7 @@ pub(crate) fn plan<E: std::fmt::Display>(
         budget: disruption_budget(subject),
     };
     let imports = models::plan_models(observed, memory, build, &mut outlook);
+    (outlook.faults).extend(observed.trusted.faults.iter().cloned());
     (outlook.faults).extend(observed.start_faults.iter().cloned());
     let mut kept = outlook.clone();
     runners::survey_present(observed, memory, &mut kept);
@@ -215,7 +216,8 @@ fn plan_secret<E: std::fmt::Display>(
     })?;
     outlook.reconcile_at(step.due);
     let access = step.contents.access();
-    Ok((secret(subject, &step.contents), access))
+    let store = observed.trusted.store.as_ref();
+    Ok((secret(subject, &step.contents, store), access))
 }
 
 #[cfg(test)]

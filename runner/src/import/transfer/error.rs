@@ -27,6 +27,11 @@ pub enum TransferError {
     /// No response, or one that breaks off.
     #[error("{host} cannot be read: {why}")]
     Transport { host: String, why: String },
+    #[error(
+        "{host} has a certificate that is not trusted ({why}); name its authority: of the hub by --hub-ca-file, \
+         in a cluster by runner.hub.caSecret; of the store by --s3-ca-file, or by objectStore.caSecret"
+    )]
+    Untrusted { host: String, why: String },
     /// A redirect that is not followed.
     #[error("{host} answers with a redirect {why}")]
     Redirect { host: String, why: &'static str },

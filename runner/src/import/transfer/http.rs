@@ -4,7 +4,9 @@
 use super::TransferError;
 use super::error::chain;
 use crate::s3_error::{S3Error, error_body, excerpt};
+use crate::trust;
 use fovea_proxy::{ClientError, Proxies};
+use fovea_trust::{Bundle, is_untrusted};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_MATCH, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, Url, redirect};
@@ -13,15 +15,29 @@ use std::time::{Duration, SystemTime};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that follows no redirects, goes through the environment's proxies, and waits for bytes no longer
-/// than `silence`.
-pub(in crate::import) fn client(silence: Duration) -> Result<Client, ClientError> {
-    Proxies::client(builder().read_timeout(silence))
+/// A client of the hub, through the environment's proxies, that waits for bytes no longer than `silence`.
+/// `authorities`: those that it trusts in addition to the system's.
+pub(in crate::import) fn hub_client(
+    silence: Duration,
+    authorities: Option<&Bundle>,
+) -> Result<Client, ClientError> {
+    Proxies::client(trust::also(builder().read_timeout(silence), authorities)?)
 }
 
-/// As [`client`], without a timeout of its own: each request has one.
-pub(in crate::import) fn sending_client() -> Result<Client, ClientError> {
-    Proxies::client(builder())
+/// A client of the store, through the environment's proxies, that waits for bytes no longer than `silence`.
+/// `authorities`: those that it trusts instead of the system's.
+pub(in crate::import) fn store_client(
+    silence: Duration,
+    authorities: Option<&Bundle>,
+) -> Result<Client, ClientError> {
+    Proxies::client(trust::only(builder().read_timeout(silence), authorities)?)
+}
+
+/// As [`store_client`], without a timeout of its own: each request has one.
+pub(in crate::import) fn sending_client(
+    authorities: Option<&Bundle>,
+) -> Result<Client, ClientError> {
+    Proxies::client(trust::only(builder(), authorities)?)
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -139,7 +155,10 @@ impl Request<'_> {
             .request(self.method.clone(), url.clone())
             .headers(headers);
         let sent = request.send().await;
-        sent.map_err(|error| Failure::Passing(transport(&url, error), None))
+        sent.map_err(|error| match transport(&url, error) {
+            error @ TransferError::Untrusted { .. } => Failure::Lasting(error),
+            error => Failure::Passing(error, None),
+        })
     }
 }
 
@@ -160,10 +179,13 @@ impl Answer {
     }
 }
 
-pub(super) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
-    TransferError::Transport {
-        host: host(url),
-        why: chain(&error.without_url()),
+pub(in crate::import) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
+    let error = error.without_url();
+    let (host, why) = (host(url), chain(&error));
+    if is_untrusted(&error) {
+        TransferError::Untrusted { host, why }
+    } else {
+        TransferError::Transport { host, why }
     }
 }
 

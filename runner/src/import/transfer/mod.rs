@@ -14,8 +14,10 @@ pub(super) use ask::{ask, ask_body, wait_after};
 pub use digest::Digest;
 pub(super) use digest::sha256_of_file;
 pub use error::TransferError;
-pub(super) use error::{chain, io_error};
-pub(super) use http::{Answer, Request, Token, client, host, sending_client};
+pub(super) use error::io_error;
+pub(super) use http::{
+    Answer, Request, Token, host, hub_client, sending_client, store_client, transport,
+};
 pub(super) use lock::Lock;
 pub(super) use receive::{Wanted, digest_of, receive};
 pub use retry::Retry;

@@ -178,7 +178,7 @@ async fn write_once(shard: &Shard, uploads: &Uploads, bodies: &Bodies) -> Result
 async fn put(shard: &Shard, upload: &Upload, bytes: &Bytes) -> Result<Put, FetchError> {
     let mebibytes = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
     let timeout = PUT_TIMEOUT + PUT_TIMEOUT_PER_MIB * mebibytes;
-    let mut request = (shard.app.shards.uploads)
+    let mut request = (shard.app.shards.uploads.get())
         .put(parse_url(&upload.url)?)
         .timeout(timeout)
         .body(bytes.clone());

@@ -3,7 +3,7 @@
 use super::Applied;
 use crate::pool::applier::Owned;
 use crate::pool::build::import_job::{Import, form_secret, import_job, metadata};
-use crate::pool::build::names::TOKEN_VERSION;
+use crate::pool::build::names::{AUTHORITIES, TOKEN_VERSION};
 use crate::pool::build::network_policy;
 use crate::pool::message::Message;
 use crate::pool::reconcile::Context;
@@ -59,7 +59,9 @@ impl Context {
         let result = match (step, job) {
             (ImportStep::Wait, _) | (ImportStep::Equip | ImportStep::Restart, None) => Ok(()),
             (ImportStep::Create, _) => Box::pin(self.create_import(observed, import)).await,
-            (ImportStep::Equip, Some(job)) => Box::pin(self.equip_import(import, job)).await,
+            (ImportStep::Equip, Some(job)) => {
+                Box::pin(self.equip_import(observed, import, job)).await
+            }
             (ImportStep::Restart, Some(job)) => Box::pin(self.delete_import(job)).await,
         };
         match result {
@@ -88,7 +90,7 @@ impl Context {
         });
         tracing::info!(
             job = name,
-            "the Secret with the hub's token has changed: importing anew"
+            "the Secret with the hub's token, or the certificate authorities, have changed: importing anew"
         );
         match jobs.delete(&name, &params).await {
             Ok(_) => Ok(()),
@@ -104,6 +106,9 @@ impl Context {
     ) -> Result<(), ImportError> {
         let namespace = &observed.subject.key.namespace;
         let mut job = import_job(&observed.subject, import, &self.build);
+        if let Some(fingerprint) = observed.trusted.fingerprint() {
+            (job.annotations_mut()).insert(AUTHORITIES.to_owned(), fingerprint);
+        }
         if let Some(name) = &import.token_secret {
             let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
             let found = secrets.get_opt(name).await?;
@@ -124,13 +129,18 @@ impl Context {
                 revision = import.revision,
                 "importing a model"
             );
-            self.equip_import(import, &job).await?;
+            self.equip_import(observed, import, &job).await?;
         }
         Ok(())
     }
 
     /// Creates the network policy and then the form, without which the Job's pod cannot start.
-    async fn equip_import(&self, import: &Import, job: &Job) -> Result<(), ImportError> {
+    async fn equip_import(
+        &self,
+        observed: &Observed<'_>,
+        import: &Import,
+        job: &Job,
+    ) -> Result<(), ImportError> {
         let namespace = job.namespace().unwrap_or_default();
         let Some(owner) = job.controller_owner_ref(&()) else {
             return Ok(());
@@ -154,6 +164,7 @@ impl Context {
             metadata(&namespace, import),
             owner.clone(),
             &form,
+            &observed.trusted,
             &self.build,
         );
         made_for(&secrets, &secret, uid).await

@@ -121,7 +121,7 @@ fn plan_import(
                 ImportStep::Equip
             }
         }
-        ImportState::Failed(_) if import.token_changed => ImportStep::Restart,
+        ImportState::Failed(_) if import.access_changed => ImportStep::Restart,
         ImportState::Failed(failure) => {
             let wait = build.config.import_retry_seconds;
             let text = format!("{}; tried again after {wait} s", failure.message);
