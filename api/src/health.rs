@@ -202,7 +202,7 @@ impl Checks {
         let answer = timeout(self.timeout, self.store.check()).await;
         if let Err(reason) = settled(OBJECT_STORE, answer) {
             self.probe.was_away();
-            return (Err(reason), Probed::Unknown);
+            return (Err(reason), self.probe.known());
         }
         let probed = self
             .probe

@@ -10,6 +10,9 @@ use tokio::time::timeout;
 /// Time from a probe that was not passed until the next one.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// The same while the store cannot be probed, so that what a refused probe leaves behind stays little.
+const UNPROBED_AGAIN_AFTER: Duration = Duration::from_mins(5);
+
 /// Upper bound on one probe.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -27,13 +30,17 @@ pub(crate) enum Probed {
 pub(crate) struct StoreProbe {
     store: Store,
     known: Arc<watch::Sender<Probed>>,
-    /// When the latest probe began, and whether it, or what it has found, counts no more.
-    latest: Mutex<Latest>,
+    /// The latest probe, and whether what it has found counts no more.
+    latest: Arc<Mutex<Latest>>,
 }
 
 #[derive(Default)]
 struct Latest {
     began: Option<Instant>,
+    /// A probe is under way.
+    is_probing: bool,
+    /// The latest probe could not be made.
+    is_unprobed: bool,
     is_stale: bool,
 }
 
@@ -42,7 +49,7 @@ impl StoreProbe {
         Self {
             store,
             known: Arc::default(),
-            latest: Mutex::default(),
+            latest: Arc::default(),
         }
     }
 
@@ -52,13 +59,24 @@ impl StoreProbe {
             return self.known.borrow().clone();
         }
         let (store, known) = (self.store.clone(), Arc::clone(&self.known));
+        let latest = Arc::clone(&self.latest);
         let probing = tokio::spawn(async move {
             let id = uuid::Uuid::new_v4().to_string();
             let outcome = timeout(LIMIT, store.probe(&id)).await;
+            {
+                let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+                latest.is_probing = false;
+                latest.is_unprobed = !matches!(outcome, Ok(Ok(()) | Err(ProbeError::Fault(_))));
+            }
             known.send_modify(|known| *known = after(known.clone(), outcome.ok()));
         });
         // The task goes on when this ends.
         let _ = timeout(limit, probing).await;
+        self.known.borrow().clone()
+    }
+
+    /// What is known without a probe.
+    pub(crate) fn known(&self) -> Probed {
         self.known.borrow().clone()
     }
 
@@ -71,13 +89,19 @@ impl StoreProbe {
     /// Whether to probe now; if so, nobody else does.
     fn is_due(&self) -> bool {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = latest
-            .began
-            .is_some_and(|began| began.elapsed() < AGAIN_AFTER);
+        let again_after = if latest.is_unprobed {
+            UNPROBED_AGAIN_AFTER
+        } else {
+            AGAIN_AFTER
+        };
+        let began = latest.began;
+        let waits = latest.is_probing || began.is_some_and(|at| at.elapsed() < again_after);
         let is_due = !waits && (latest.is_stale || *self.known.borrow() != Probed::Passed);
         if is_due {
             *latest = Latest {
                 began: Some(Instant::now()),
+                is_probing: true,
+                is_unprobed: false,
                 is_stale: false,
             };
         }

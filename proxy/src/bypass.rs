@@ -83,7 +83,12 @@ impl NoProxy {
 fn is_this_machine_s(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unicast_link_local()
+                // AWS serves its credentials there.
+                || address.segments()[..2] == [0xfd00, 0x0ec2]
+        }
     }
 }
 
@@ -146,6 +151,19 @@ mod tests {
     /// Whether `NO_PROXY=list` lets a request to `host:port` go directly.
     fn direct(list: &str, host: &str, port: u16) -> bool {
         NoProxy::parse(list).unwrap().covers(Target { host, port })
+    }
+
+    #[test]
+    fn addresses_where_clouds_serve_credentials_are_direct() {
+        for host in [
+            "169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+        ] {
+            assert!(direct("", host, 80), "{host}");
+        }
+        assert!(!direct("", "fd00:ec3::254", 80));
     }
 
     #[test]

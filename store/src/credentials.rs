@@ -66,7 +66,8 @@ impl KnownCredentials {
             Ok(credentials) => {
                 let expires = credentials.expiry().map(|expiry| expiry - READ_BEFORE);
                 *known = Some(Known {
-                    until: expires.unwrap_or(now + READ_EVERY),
+                    // By the store's clock, which may be far ahead of the issuer's.
+                    until: expires.unwrap_or(now + READ_EVERY).max(now + TRY_AGAIN),
                     credentials: credentials.clone(),
                 });
                 Ok(credentials)

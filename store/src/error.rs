@@ -1,7 +1,7 @@
 //! Errors of the object store. Each message states what the administrator can do.
 
 use crate::not_s3::Answer;
-use crate::refusal::Refusal;
+use crate::refusal::{REGION_HEADER, Refusal};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
@@ -155,7 +155,11 @@ impl StoreError {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let answer = error.raw_response().map(|response| Answer {
+        // A proxy's refusal may be a page, and AWS redirects a HEAD without a code: the region says where to.
+        let answer = error.raw_response().filter(|response| {
+            response.status().as_u16() != 407 && response.headers().get(REGION_HEADER).is_none()
+        });
+        let answer = answer.map(|response| Answer {
             status: response.status().as_u16(),
             code: error.code(),
             content_type: response.headers().get("content-type"),

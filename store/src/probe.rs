@@ -74,7 +74,7 @@ impl Store {
         };
         // Whatever was found: nothing stays.
         let deletions = written.iter().map(|object| self.delete_version(object));
-        let deleted = try_join_all(deletions).await;
+        let deleted: Result<Vec<_>, _> = join_all(deletions).await.into_iter().collect();
         found?;
         deleted?;
         self.nothing_stays(id).await

@@ -10,7 +10,7 @@ const MAX_MESSAGE_CHARS: usize = 200;
 const MAX_REGION_CHARS: usize = 64;
 
 /// AWS names the bucket's region in this header, of answers to HEAD also.
-const REGION_HEADER: &str = "x-amz-bucket-region";
+pub(crate) const REGION_HEADER: &str = "x-amz-bucket-region";
 
 /// A message with one of these quotes the request, whose signature is a secret.
 const SECRETS: [&str; 3] = ["signature=", "credential=", "security-token="];

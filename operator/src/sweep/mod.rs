@@ -161,12 +161,7 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
-        let state = self.findings.known(PROBE_LIMIT).await;
-        if state != StoreState::Passed {
-            let complaint = state.complaint();
-            let why = complaint.unwrap_or_else(|| "none has ended yet".to_owned());
-            return Err(SweepError::NotProbed(why));
-        }
+        rely_on_lists(&self.findings.known(PROBE_LIMIT).await)?;
         // Objects have the store's time, records' ends have ours: nothing goes early by either.
         let now = crate::time::system_now().min(self.store.time());
         let answers_limit = limit(now, self.config.reuse_retention());
@@ -220,6 +215,8 @@ impl Sweeper {
         let unneeded = chunk.unneeded(&namespaces);
         let needed = candidates.saturating_sub(unneeded.len());
         self.metrics.swept_object(Fate::Needed, needed as u64);
+        // A probe since the sweep began may have found the lists wrong that this judged by.
+        rely_on_lists(&self.findings.current())?;
         let is_name = |key: &ObjectKey| batch_named_by(key).is_some();
         let (names, others): (Vec<_>, Vec<_>) = unneeded.into_iter().partition(is_name);
         let deleted = self.delete(others, limit).await?;
@@ -321,6 +318,16 @@ impl Sweeper {
         }
         Ok(deleted)
     }
+}
+
+/// Nothing is deleted by the lists of a store whose latest probe has not passed.
+fn rely_on_lists(state: &StoreState) -> Result<(), SweepError> {
+    if *state == StoreState::Passed {
+        return Ok(());
+    }
+    let complaint = state.complaint();
+    let why = complaint.unwrap_or_else(|| "none has ended yet".to_owned());
+    Err(SweepError::NotProbed(why))
 }
 
 #[cfg(test)]

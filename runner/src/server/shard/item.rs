@@ -190,7 +190,11 @@ async fn fetch(
                 offer = shard.ask.again(index).await.map_err(ended)?;
                 continue;
             }
-            FetchError::Status(..) | FetchError::Redirect(_) | FetchError::Transport(_) => {}
+            // An authority that was just changed reaches a pod within two minutes.
+            FetchError::Status(..)
+            | FetchError::Redirect(_)
+            | FetchError::Transport(_)
+            | FetchError::Untrusted(_) => {}
             _ => return Err(Unfetched::Failed(error.into())),
         }
         let now = Instant::now();
