@@ -1,8 +1,7 @@
-//! Cuts texts and lists to the bounds of the schema, so that the API server never rejects a status
+//! Cuts texts to the bounds of the schema, so that the API server never rejects a status
 //! because of a long answer from a runner. Each status type has its own `clipped`.
 
-use crate::bounds::{MAX_CONDITIONS, MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
-use crate::conditions;
+use crate::bounds::{MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Cuts `text` to at most `max` characters; an ellipsis ends a text that was cut.
@@ -30,21 +29,6 @@ pub fn condition(mut condition: Condition) -> Condition {
     condition
 }
 
-/// Keeps [`MAX_CONDITIONS`] conditions, each within its bounds. Those of other controllers, which are kept
-/// across writes, leave room for ours.
-pub(crate) fn conditions(mut list: Vec<Condition>) -> Vec<Condition> {
-    let is_ours = |condition: &Condition| conditions::TYPES.contains(&condition.type_.as_str());
-    let ours = list.iter().filter(|each| is_ours(each)).count();
-    let mut room = (MAX_CONDITIONS as usize).saturating_sub(ours);
-    list.retain(|each| {
-        let is_kept = is_ours(each) || room > 0;
-        room -= usize::from(is_kept && !is_ours(each));
-        is_kept
-    });
-    list.truncate(MAX_CONDITIONS as usize);
-    list.into_iter().map(condition).collect()
-}
-
 /// Replaces a reason that is not one CamelCase word by `Unknown`.
 pub(crate) fn reason(text: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric();
@@ -61,7 +45,6 @@ pub(crate) fn reason(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::jiff::Timestamp;
 
     #[test]
     fn a_text_is_cut_between_characters_and_the_cut_is_shown() {
@@ -69,27 +52,6 @@ mod tests {
         assert_eq!(clip("🦀🦀🦀", 3), "🦀🦀🦀");
         assert_eq!(clip("🦀🦀🦀", 2), "🦀…");
         assert_eq!(clip("🦀", 0), "");
-    }
-
-    #[test]
-    fn conditions_of_other_controllers_leave_room_for_ours() {
-        let types = |list: &[Condition]| -> Vec<String> {
-            list.iter().map(|each| each.type_.clone()).collect()
-        };
-        let mut list = Vec::new();
-        let foreign = (0..9).map(|each| format!("Foreign{each}"));
-        for type_ in foreign.chain(["Ready".to_owned(), "Reconciling".to_owned()]) {
-            conditions::set(
-                &mut list,
-                (&type_, "True"),
-                ("R", ""),
-                Timestamp::UNIX_EPOCH,
-            );
-        }
-        let kept = types(&super::conditions(list));
-        assert_eq!(kept.len(), MAX_CONDITIONS as usize);
-        assert_eq!(kept[..2], ["Foreign0", "Foreign1"]);
-        assert_eq!(kept[6..], ["Ready", "Reconciling"]);
     }
 
     #[test]

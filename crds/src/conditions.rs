@@ -103,6 +103,21 @@ pub fn set(
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
 
+/// Keeps [`MAX_CONDITIONS`] conditions, each within its bounds. Those of other controllers, which are kept
+/// across writes, leave room for ours.
+pub(crate) fn clipped(mut list: Vec<Condition>) -> Vec<Condition> {
+    let is_ours = |condition: &Condition| TYPES.contains(&condition.type_.as_str());
+    let ours = list.iter().filter(|each| is_ours(each)).count();
+    let mut room = (MAX_CONDITIONS as usize).saturating_sub(ours);
+    list.retain(|each| {
+        let is_kept = is_ours(each) || room > 0;
+        room -= usize::from(is_kept && !is_ours(each));
+        is_kept
+    });
+    list.truncate(MAX_CONDITIONS as usize);
+    list.into_iter().map(clip::condition).collect()
+}
+
 /// `metav1.Condition`s keyed by type, with bounds that Kubernetes' own schema lacks.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -175,5 +190,26 @@ mod tests {
         let types: Vec<&str> = list.iter().map(|each| each.type_.as_str()).collect();
         assert_eq!(types, [ACCEPTED, SCHEDULED]);
         assert_eq!(get(&list, COMPLETE), None);
+    }
+
+    #[test]
+    fn conditions_of_other_controllers_leave_room_for_ours() {
+        let types = |list: &[Condition]| -> Vec<String> {
+            list.iter().map(|each| each.type_.clone()).collect()
+        };
+        let mut list = Vec::new();
+        let foreign = (0..9).map(|each| format!("Foreign{each}"));
+        for type_ in foreign.chain(["Ready".to_owned(), "Reconciling".to_owned()]) {
+            set(
+                &mut list,
+                (&type_, "True"),
+                ("R", ""),
+                Timestamp::UNIX_EPOCH,
+            );
+        }
+        let kept = types(&clipped(list));
+        assert_eq!(kept.len(), MAX_CONDITIONS as usize);
+        assert_eq!(kept[..2], ["Foreign0", "Foreign1"]);
+        assert_eq!(kept[6..], ["Ready", "Reconciling"]);
     }
 }

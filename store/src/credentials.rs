@@ -66,8 +66,7 @@ impl KnownCredentials {
             Ok(credentials) => {
                 let expires = credentials.expiry().map(|expiry| expiry - READ_BEFORE);
                 *known = Some(Known {
-                    // By the store's clock, which may be far ahead of the issuer's.
-                    until: expires.unwrap_or(now + READ_EVERY).max(now + TRY_AGAIN),
+                    until: expires.unwrap_or(now + READ_EVERY),
                     credentials: credentials.clone(),
                 });
                 Ok(credentials)

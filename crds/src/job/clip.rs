@@ -8,6 +8,7 @@ use crate::{
         MAX_RUNNER_LENGTH, MAX_SUMMARY_LENGTH,
     },
     clip::{self, clip},
+    conditions,
 };
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ impl InferenceJobStatus {
     /// before it writes it, so that the API server accepts it.
     #[must_use]
     pub fn clipped(mut self) -> Self {
-        self.conditions = clip::conditions(self.conditions);
+        self.conditions = conditions::clipped(self.conditions);
         self.runner = self.runner.map(|runner| clip(&runner, MAX_RUNNER_LENGTH));
         if let Some(model) = &mut self.model {
             model.name = clip(&model.name, MAX_LABEL_LENGTH);

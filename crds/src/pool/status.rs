@@ -5,7 +5,7 @@ use crate::{
     bounds::{
         MAX_LABEL_LENGTH, MAX_MODELS, MAX_REVISION_LENGTH, MAX_SELECTOR_LENGTH, MAX_SOURCE_LENGTH,
     },
-    clip::{self, clip},
+    clip::clip,
     conditions, schema,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -77,7 +77,7 @@ impl RunnerPoolStatus {
     /// it, since a model's revision is what a runner answered.
     #[must_use]
     pub fn clipped(mut self) -> Self {
-        self.conditions = clip::conditions(self.conditions);
+        self.conditions = conditions::clipped(self.conditions);
         self.models.truncate(MAX_MODELS as usize);
         for ModelStatus {
             name: _,

@@ -106,7 +106,7 @@ impl<'a> Waiting<'a> {
         let missing_since = self.missing_since.filter(|_| is_missing);
         if missing_since.is_some_and(|since| since.elapsed() > MISSING) {
             self.why = why;
-            return Err(self.not_ready(began));
+            return Err(self.not_ready(began.elapsed()));
         }
         self.missing_since = missing_since.or_else(|| is_missing.then(Instant::now));
         if why != self.why {
@@ -116,10 +116,10 @@ impl<'a> Waiting<'a> {
         Ok(false)
     }
 
-    fn not_ready(&self, began: Instant) -> ApplyPoolsError {
+    fn not_ready(&self, waited: Duration) -> ApplyPoolsError {
         ApplyPoolsError::NotReady {
             name: self.name.to_owned(),
-            seconds: began.elapsed().as_secs(),
+            seconds: waited.as_secs(),
             why: self.why.clone(),
         }
     }
@@ -151,7 +151,7 @@ pub(super) async fn until_ready(
             return Ok(());
         };
         if Instant::now() >= until {
-            return Err(first.not_ready(began.0));
+            return Err(first.not_ready(limit));
         }
         waiting = others;
         tokio::time::sleep(PAUSE).await;
