@@ -19,12 +19,12 @@ const READY: Duration = Duration::from_mins(1);
 /// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
 #[derive(Debug)]
 pub struct Minio {
-    guardian: Guardian,
-    process: Process,
-    endpoint: String,
-    access_key: String,
-    secret_key: String,
-    data: PathBuf,
+    pub(crate) guardian: Guardian,
+    pub(crate) process: Process,
+    pub(crate) endpoint: String,
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) data: PathBuf,
 }
 
 impl Minio {

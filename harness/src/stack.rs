@@ -9,6 +9,7 @@ use crate::minio::Minio;
 use crate::ports;
 use crate::process::{Process, ProcessError, Program};
 pub use crate::programs::{ProgramNotBuilt, find, repository};
+use crate::store_server::ServesS3;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub struct StackOptions {
     pub env: Vec<(String, String)>,
     /// Fovea's programs start with this soft limit on open files; `None`: with this process's.
     pub soft_open_files: Option<u32>,
+    /// Starts the operator with the points at which a test kills it, which also accepts shorter times.
+    pub failpoints: bool,
     /// Folder of Fovea's programs, for another build; `None`: beside or above this program.
     pub programs: Option<PathBuf>,
 }
@@ -107,9 +110,9 @@ impl StackOptions {
 
 /// A running Fovea. Everything ends when this is dropped; [`Stack::stop`] also waits for it.
 #[derive(Debug)]
-pub struct Stack {
+pub struct Stack<S = Minio> {
     pub control_plane: ControlPlane,
-    pub minio: Minio,
+    pub store: S,
     pub runner: Process,
     pub operator: Process,
     pub api: Process,
@@ -121,16 +124,27 @@ impl Stack {
     /// Starts everything and waits until the pool is ready. Calls `say` with a text for each part that it
     /// waits for.
     pub async fn start(options: StackOptions, say: impl Fn(&str)) -> Result<Self, StackError> {
+        let minio = Minio::start().await?;
+        minio.create_bucket(BUCKET)?;
+        Self::start_on(minio, options, say).await
+    }
+}
+
+impl<S: ServesS3> Stack<S> {
+    /// As [`Stack::start`], with a store that has a bucket [`BUCKET`].
+    pub async fn start_on(
+        store: S,
+        options: StackOptions,
+        say: impl Fn(&str),
+    ) -> Result<Self, StackError> {
         let [runner_port, health_port, free_port] = ports::free()?;
         let api_port = options.api_port.unwrap_or(free_port);
-        say("starting etcd, kube-apiserver and MinIO");
+        say("starting etcd and kube-apiserver");
         let control_plane = ControlPlaneOptions {
             controller_manager: !options.without_controller_manager,
             ..ControlPlaneOptions::default()
         };
-        let (control_plane, minio) =
-            tokio::try_join!(ControlPlane::start(control_plane), Minio::start())?;
-        minio.create_bucket(BUCKET)?;
+        let control_plane = ControlPlane::start(control_plane).await?;
         let guardian = Guardian::start().await.map_err(ProcessError::from)?;
         let token_file = guardian.scratch().join("runner-token");
         let token = uuid::Uuid::new_v4().simple().to_string();
@@ -150,9 +164,9 @@ impl Stack {
         let runner = with_env(runner(runner_port, &token_file, &options)?);
         let runner = Process::start_in(&guardian, runner).await?;
         manifests::apply(&control_plane, runner_port, &token).await?;
-        let program = operator(&control_plane, &minio, health_port, &options)?;
+        let program = operator(&control_plane, &store, health_port, &options)?;
         let operator = Process::start_in(&guardian, with_env(program)).await?;
-        let program = api(&control_plane, &minio, api_port, &options)?;
+        let program = api(&control_plane, &store, api_port, &options)?;
         let api = Process::start_in(&guardian, with_env(program)).await?;
 
         let api_url = format!("http://127.0.0.1:{api_port}");
@@ -171,7 +185,7 @@ impl Stack {
         manifests::wait_for_pool(&control_plane).await?;
         Ok(Self {
             control_plane,
-            minio,
+            store,
             runner,
             operator,
             api,
@@ -188,7 +202,7 @@ impl Stack {
     /// Stops everything, Fovea's programs first; returns when processes and files are removed.
     pub async fn stop(self) -> Result<(), StackError> {
         self.guardian.stop().await.map_err(ProcessError::from)?;
-        self.minio.stop().await?;
+        self.store.stop().await?;
         self.control_plane.stop().await?;
         Ok(())
     }
@@ -212,21 +226,25 @@ fn runner(
 
 fn operator(
     cluster: &ControlPlane,
-    minio: &Minio,
+    store: &impl ServesS3,
     health_port: u16,
     options: &StackOptions,
 ) -> Result<Program, StackError> {
-    let program = Program::new("fovea-operator", options.find("fovea-operator")?)
+    let name = match options.failpoints {
+        true => "fovea-operator-failpoints",
+        false => "fovea-operator",
+    };
+    let program = Program::new("fovea-operator", options.find(name)?)
         .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
         .arg("--external-host=127.0.0.1")
         .arg(format!("--health-listen=127.0.0.1:{health_port}"))
         .args(options.operator_flags.clone());
-    Ok(with_access(program, cluster, minio))
+    Ok(with_access(program, cluster, store))
 }
 
 fn api(
     cluster: &ControlPlane,
-    minio: &Minio,
+    store: &impl ServesS3,
     port: u16,
     options: &StackOptions,
 ) -> Result<Program, StackError> {
@@ -234,17 +252,17 @@ fn api(
         .arg(format!("--listen=127.0.0.1:{port}"))
         .arg(format!("--namespace={JOB_NAMESPACE}"))
         .args(options.api_flags.clone());
-    Ok(with_access(program, cluster, minio))
+    Ok(with_access(program, cluster, store))
 }
 
 /// Adds access to the cluster and the bucket as environment variables. A runner gets neither.
-fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Program {
+fn with_access(program: Program, cluster: &ControlPlane, store: &impl ServesS3) -> Program {
     program
         .env("KUBECONFIG", cluster.kubeconfig().display().to_string())
-        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_ENDPOINT", store.endpoint())
         .env("FOVEA_S3_BUCKET", BUCKET)
-        .env("AWS_ACCESS_KEY_ID", minio.access_key())
-        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key())
+        .env("AWS_ACCESS_KEY_ID", store.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", store.secret_key())
 }
 
 fn write_secret(path: &PathBuf, text: &str) -> Result<(), StackError> {

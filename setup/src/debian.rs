@@ -2,7 +2,7 @@
 //! not installed, so that the machine does not change. Packages that are installed already are used
 //! and not downloaded.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,17 +54,21 @@ fn release_name(os_release: &str) -> String {
 pub fn ensure(cache: &Cache) -> Result<PathBuf, SetupError> {
     let entry = entry();
     let step = "fetching containerd, runc, iptables, buildah with apt (45 MB)";
-    cache.get_or_build_with_progress(&entry, [&entry, step], fetch)
+    cache.get_or_build_with_progress(&entry, [&entry, step], |root| {
+        fetch(root, &PACKAGES)?;
+        link_iptables(root).map_err(SetupError::io("naming iptables"))
+    })
 }
 
-fn fetch(root: &Path) -> Result<(), SetupError> {
+/// Downloads packages and unpacks those that are not installed below `root`.
+pub(crate) fn fetch(root: &Path, packages: &[impl AsRef<OsStr>]) -> Result<(), SetupError> {
     let archives = root.join("archives");
     fs::create_dir_all(archives.join("partial"))
         .map_err(SetupError::io("creating apt's folder"))?;
-    if download(&archives).is_err() {
+    if download(&archives, packages).is_err() {
         // A new machine has no package lists yet.
         run_command("apt-get update", Command::new("apt-get").arg("update"))?;
-        download(&archives)?;
+        download(&archives, packages)?;
     }
     let files = fs::read_dir(&archives).map_err(SetupError::io("listing the packages"))?;
     for file in files {
@@ -75,12 +79,11 @@ fn fetch(root: &Path) -> Result<(), SetupError> {
             run_command("unpacking a package", &mut unpack)?;
         }
     }
-    fs::remove_dir_all(archives).map_err(SetupError::io("removing the archives"))?;
-    link_iptables(root).map_err(SetupError::io("naming iptables"))
+    fs::remove_dir_all(archives).map_err(SetupError::io("removing the archives"))
 }
 
 /// Downloads the packages that are not installed, and updates that they require.
-fn download(archives: &Path) -> Result<(), SetupError> {
+fn download(archives: &Path, packages: &[impl AsRef<OsStr>]) -> Result<(), SetupError> {
     let mut cache = OsString::from("Dir::Cache::archives=");
     cache.push(archives);
     let mut apt = Command::new("apt-get");
@@ -88,7 +91,7 @@ fn download(archives: &Path) -> Result<(), SetupError> {
         .args(["-o", "APT::Sandbox::User=root"])
         .args(["-o", "Debug::NoLocking=true", "-o"])
         .arg(cache)
-        .args(PACKAGES);
+        .args(packages);
     run_command("fetching packages with apt-get", &mut apt).map(drop)
 }
 

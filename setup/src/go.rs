@@ -16,7 +16,7 @@ pub use kubernetes::{KUBERNETES, KUBERNETES_CONTROLLERS, KUBERNETES_NODE, Unknow
 pub(super) use pins::MONITORING;
 pub use pins::{
     CONTOUR, COREDNS, ETCD, HELM, HELM_3, HELM_DOCS, K6, KIND, KSTATUS, KUBE_ROUTER, KUBECONFORM,
-    KUEUE, MINIO, PROMETHEUS,
+    KUEUE, MINIO, PROMETHEUS, SEAWEEDFS, VERSITYGW,
 };
 
 /// Programs that are built together from one Go module.
@@ -59,6 +59,7 @@ pub fn of(part: Part) -> Vec<GoTools> {
         Part::Kueue => vec![KUEUE],
         Part::Prometheus => vec![PROMETHEUS],
         Part::Load => vec![K6],
+        Part::Store(store) => store.go_tools().into_iter().collect(),
         Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => Vec::new(),
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 pub mod cache;
+pub mod ceph;
 pub mod chart_crds;
 pub mod crates;
 pub mod debian;
@@ -14,8 +15,11 @@ pub mod go;
 pub mod ingress_crds;
 pub mod kueue_chart;
 pub mod libtorch;
+mod maven;
+pub mod moto;
 pub mod prerequisites;
 pub mod progress;
+pub mod stores;
 pub mod text;
 pub mod versions;
 
@@ -26,6 +30,7 @@ use std::process::{Command, ExitStatus};
 
 use cache::{Cache, CacheError};
 use prerequisites::Missing;
+use stores::ObjectStore;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -48,6 +53,8 @@ pub enum Part {
     Prometheus,
     /// Kueue, built with Go, and its chart.
     Kueue,
+    /// An object store that Fovea is tested on.
+    Store(ObjectStore),
     /// Load generator of the benchmarks, built with Go.
     Load,
     /// cargo-cyclonedx, which writes bills of materials; built from its crate.
@@ -57,11 +64,16 @@ pub enum Part {
 }
 
 /// Parts for `make build` and the tests without nodes.
-pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
+pub const DEFAULT_PARTS: [Part; 4] = [
+    Part::Tools,
+    Part::Controllers,
+    Part::Store(ObjectStore::VersityGw),
+    Part::Libtorch,
+];
 
 impl Part {
     /// Every part, with its name and content for people.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str, &'static str); 18] = [
         (
             Self::Tools,
             "tools",
@@ -87,6 +99,32 @@ impl Part {
         (Self::Ingress, "ingress", "Contour and Envoy"),
         (Self::Prometheus, "prometheus", "Prometheus and promtool"),
         (Self::Kueue, "kueue", "Kueue, for `make test-kueue`"),
+        (
+            Self::Store(ObjectStore::VersityGw),
+            "versitygw",
+            "the second object store of the tests",
+        ),
+        (
+            Self::Store(ObjectStore::SeaweedFs),
+            "seaweedfs",
+            "an object store, for `make test-stores`, as the next ones",
+        ),
+        (
+            Self::Store(ObjectStore::CephRgw),
+            "ceph-rgw",
+            "from Debian's packages",
+        ),
+        (
+            Self::Store(ObjectStore::S3Proxy),
+            "s3proxy",
+            "with Maven; runs on Java",
+        ),
+        (
+            Self::Store(ObjectStore::S3Mock),
+            "s3mock",
+            "with Maven; runs on Java",
+        ),
+        (Self::Store(ObjectStore::Moto), "moto", "from PyPI"),
         (Self::Load, "load", "k6, for benchmarks"),
         (Self::Release, "release", "cargo-cyclonedx, for releases"),
         (Self::Deny, "deny", "cargo-deny"),
@@ -112,7 +150,7 @@ impl fmt::Display for NotBuilt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, controllers, node, ingress, prometheus, kueue or chart",
+            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, controllers, node, ingress, prometheus, kueue, chart or a store",
             self.path.display()
         )
     }
@@ -215,6 +253,11 @@ pub fn run(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
         }
         if parts.contains(&Part::Kueue) {
             kueue_chart::ensure(cache)?;
+        }
+        for part in parts {
+            if let Part::Store(store) = part {
+                store.fetch(cache)?;
+            }
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),

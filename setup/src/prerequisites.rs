@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::{Part, SetupError, debian, envoy, go, ingress_crds, libtorch};
 use crate::cache::Cache;
+use crate::stores::ObjectStore;
 use crate::versions;
 
 #[derive(Debug, Default)]
@@ -55,6 +56,18 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     if libtorch {
         missing.extend(compiler(output("cc", &["--version"]).as_deref()));
     }
+    if parts.contains(&Part::Store(ObjectStore::CephRgw)) {
+        missing.extend(apt(output("apt-get", &["--version"]).as_deref()));
+    }
+    if parts.contains(&Part::Store(ObjectStore::Moto)) {
+        missing.extend(pip(
+            output("python3", &["-m", "pip", "--version"]).as_deref()
+        ));
+    }
+    let on_java = [ObjectStore::S3Proxy, ObjectStore::S3Mock].map(Part::Store);
+    if on_java.iter().any(|part| parts.contains(part)) {
+        missing.extend(maven(output("mvn", &["--version"]).as_deref()));
+    }
     if missing.is_empty() {
         Ok(())
     } else {
@@ -90,7 +103,7 @@ fn go_version(word: &str) -> Option<(u32, u32)> {
 }
 
 fn apt(version: Option<&str>) -> Option<Need> {
-    let what = "Debian's or Ubuntu's apt-get, for containerd, runc, iptables and buildah";
+    let what = "Debian's or Ubuntu's apt-get, for containerd, runc, iptables, buildah and Ceph";
     let how = "elsewhere use a cluster that you have: CLUSTER=current";
     any(version, what, how)
 }
@@ -103,6 +116,11 @@ fn pip(version: Option<&str>) -> Option<Need> {
 fn compiler(version: Option<&str>) -> Option<Need> {
     let how = "Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc-c++ make";
     any(version, "a C and C++ compiler", how)
+}
+
+fn maven(version: Option<&str>) -> Option<Need> {
+    let how = "Debian, Ubuntu: apt-get install maven default-jre-headless";
+    any(version, "Maven, with Java 17 or newer", how)
 }
 
 /// What may have any version.

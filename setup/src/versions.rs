@@ -22,6 +22,25 @@ pub const ETCD: &str = "v3.7.3";
 /// MinIO, the object store of the tests and the demo.
 pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 
+/// VersityGW, the second object store of `make test`.
+pub const VERSITYGW: &str = "v1.8.0";
+
+/// SeaweedFS: its release 4.53. Tags of its major versions are none of Go's.
+pub const SEAWEEDFS: &str = "v0.0.0-20261109003541-7506e5f91cd6";
+pub const SEAWEEDFS_RELEASE: &str = "4.53";
+
+/// S3Proxy, as Maven names it.
+pub const S3PROXY: &str = "4.1.0";
+
+/// Adobe's S3Mock, as Maven names it.
+pub const S3MOCK: &str = "5.2.0";
+
+/// moto, whose server is a mock of S3.
+pub const MOTO: &str = "5.2.5";
+
+/// Ceph, as Debian 12 packages it.
+pub const CEPH: &str = "16.2.15";
+
 /// k6, the load generator of `make bench-api`.
 pub const K6: &str = "v1.8.1";
 

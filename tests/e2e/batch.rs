@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 async fn store() -> Result<Store> {
-    pods::store(&stack().await.minio).await
+    pods::store(&stack().await.store).await
 }
 
 /// A classification with the smallest of the demo's models.

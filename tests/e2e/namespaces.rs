@@ -20,10 +20,10 @@ async fn serve(namespace: &str) -> Result<(Process, Visitor)> {
             "KUBECONFIG",
             stack.control_plane.kubeconfig().display().to_string(),
         )
-        .env("FOVEA_S3_ENDPOINT", stack.minio.endpoint())
+        .env("FOVEA_S3_ENDPOINT", stack.store.endpoint())
         .env("FOVEA_S3_BUCKET", programs::BUCKET)
-        .env("AWS_ACCESS_KEY_ID", stack.minio.access_key())
-        .env("AWS_SECRET_ACCESS_KEY", stack.minio.secret_key());
+        .env("AWS_ACCESS_KEY_ID", stack.store.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", stack.store.secret_key());
     let api = Process::start(program).await?;
     let url = format!("http://127.0.0.1:{port}");
     api.wait_ready_http(&format!("{url}/readyz"), PATIENCE)

@@ -11,8 +11,8 @@ use fovea_crds::{InferenceJob, InferenceJobStatus, Phase, RunnerPool, RunnerPool
 use fovea_harness::images::{Build, Image};
 use fovea_harness::stack::{self, DemoModel, MODELS, SYSTEM_NAMESPACE};
 use fovea_harness::{
-    Cluster, ClusterOptions, ControlPlaneOptions, Minio, NodeOptions, Process, eventually, node,
-    ports,
+    Cluster, ClusterOptions, ControlPlaneOptions, Minio, NodeOptions, Process, ServesS3,
+    eventually, node, ports,
 };
 use fovea_setup::cache::Cache;
 use fovea_store::{ModelFolder, ObjectKey, Store, StoreConfig};
@@ -265,9 +265,9 @@ pub fn picture() -> (Vec<u8>, String) {
     demo::first("captions.json")
 }
 
-pub async fn store(minio: &Minio) -> Result<Store> {
-    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
-    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
+pub async fn store(server: &impl ServesS3) -> Result<Store> {
+    let config = StoreConfig::at(server.endpoint().parse()?, BUCKET);
+    Ok(Store::connect_as(&config, server.access_key(), server.secret_key()).await?)
 }
 
 /// Uploads the demo's models: the files, then the manifest.

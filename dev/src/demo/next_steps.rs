@@ -30,9 +30,9 @@ pub(super) fn print(stack: &Stack, samples: &Samples) {
   MinIO          {}  (user {}, password {})
   Kubernetes     {}
 ",
-        stack.minio.endpoint(),
-        stack.minio.access_key(),
-        stack.minio.secret_key(),
+        stack.store.endpoint(),
+        stack.store.access_key(),
+        stack.store.secret_key(),
         stack.control_plane.server(),
     );
 }

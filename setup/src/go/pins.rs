@@ -52,6 +52,21 @@ pub const MINIO: GoTools = GoTools {
     ..pinned!("minio")
 };
 
+/// VersityGW, an S3 gateway over a folder.
+pub const VERSITYGW: GoTools = GoTools {
+    version: versions::VERSITYGW,
+    programs: &[("versitygw", "github.com/versity/versitygw/cmd/versitygw")],
+    about: "about a minute on 2 cores",
+    ..pinned!("versitygw")
+};
+
+pub const SEAWEEDFS: GoTools = GoTools {
+    version: versions::SEAWEEDFS,
+    programs: &[("weed", "github.com/seaweedfs/seaweedfs/weed")],
+    about: "about 5 minutes on 2 cores",
+    ..pinned!("seaweedfs")
+};
+
 /// k6, which only the benchmarks need and build.
 pub const K6: GoTools = GoTools {
     version: versions::K6,

@@ -59,7 +59,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut setting = Setting::start(&arguments).await?;
-    let mut peer = Peer::start(&arguments, &setting.stack.minio).await?;
+    let mut peer = Peer::start(&arguments, &setting.stack.store).await?;
     setting.draw(&mut peer, arguments.pictures).await?;
     if arguments.rounds > 0 {
         throughput::compare(&mut setting, &mut peer, &arguments).await?;

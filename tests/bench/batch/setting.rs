@@ -61,7 +61,7 @@ impl Setting {
         let stack = Stack::start(options, |line| eprintln!("{line}")).await?;
         let client = stack.control_plane.client().await?;
         let setting = Self {
-            store: pods::store(&stack.minio).await?,
+            store: pods::store(&stack.store).await?,
             jobs: Api::namespaced(client.clone(), JOB_NAMESPACE),
             stack,
             client,
@@ -113,7 +113,7 @@ impl Setting {
     /// The parts whose processor time is read, by name.
     pub(crate) fn pids(&mut self) -> [(&'static str, u32); 5] {
         [
-            ("MinIO", self.stack.minio.process().pid()),
+            ("MinIO", self.stack.store.process().pid()),
             ("etcd", self.stack.control_plane.etcd().pid()),
             (
                 "kube-apiserver",
