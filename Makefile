@@ -111,6 +111,13 @@ test-kueue: build nodes ## Have the real Kueue admit the runners of a pool
 	@$(SETUP) --only chart
 	@$(WITH_TORCH) $(CARGO) test --locked --workspace --test pools -- --ignored --nocapture kueue
 
+# MinIO is one of the tools that `build` sets up.
+STORES ?= minio versitygw seaweedfs ceph-rgw s3proxy s3mock moto
+.PHONY: test-stores
+test-stores: build failpoints ## Run Fovea on other object stores, measure them, and write docs/src/stores.md (STORES="seaweedfs moto")
+	@for store in $(filter-out minio,$(STORES)); do $(SETUP) --only $$store; done
+	@$(WITH_TORCH) FOVEA_STORES="$(STORES)" $(CARGO) test --locked --workspace --test stores -- --ignored --nocapture
+
 .PHONY: lint
 lint: setup ## Check formatting, and run clippy
 	@$(CARGO) fmt --all --check
