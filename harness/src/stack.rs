@@ -230,9 +230,10 @@ fn operator(
     health_port: u16,
     options: &StackOptions,
 ) -> Result<Program, StackError> {
-    let name = match options.failpoints {
-        true => "fovea-operator-failpoints",
-        false => "fovea-operator",
+    let name = if options.failpoints {
+        "fovea-operator-failpoints"
+    } else {
+        "fovea-operator"
     };
     let program = Program::new("fovea-operator", options.find(name)?)
         .arg(format!("--namespace={SYSTEM_NAMESPACE}"))

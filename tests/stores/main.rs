@@ -17,7 +17,7 @@ use fovea_harness::ObjectStore;
 const STORES: &str = "FOVEA_STORES";
 
 async fn carries_everything(store: ObjectStore) -> Result<()> {
-    let faults = survey::survey(store).await?;
+    let faults = Box::pin(survey::survey(store)).await?;
     let unexpected = known::unexpected(store, &faults);
     ensure!(unexpected.is_empty(), "{unexpected:#?}");
     Ok(())

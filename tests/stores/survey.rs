@@ -96,7 +96,7 @@ impl Surveyed {
 pub(crate) async fn survey(store: ObjectStore) -> Result<Vec<Fault>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let began = Instant::now();
-    let surveyed = Surveyed::start(store)
+    let surveyed = Box::pin(Surveyed::start(store))
         .await
         .with_context(|| format!("starting Fovea on {}", store.title()))?;
     eprintln!("{}: started in {:?}", store.title(), began.elapsed());
