@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use fovea_proxy::{Proxies, ProxyUrl};
+use std::sync::Arc;
 use url::Url;
 
 /// A client with these proxies.
@@ -27,7 +28,7 @@ pub(crate) fn http_client(
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls.clone())
             .build_https(),
-        proxies: proxies.clone(),
+        proxies: Arc::new(proxies.clone()),
     }))
 }
 
@@ -53,7 +54,7 @@ fn through(tls: &TlsContext, proxy: &ProxyUrl) -> Result<SharedHttpClient, Store
 
 #[derive(Debug)]
 struct Client {
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     direct: SharedHttpClient,
     https: Option<SharedHttpClient>,
     http: Option<SharedHttpClient>,
@@ -67,7 +68,7 @@ impl HttpClient for Client {
     ) -> SharedHttpConnector {
         let of = |client: &SharedHttpClient| client.http_connector(settings, components);
         SharedHttpConnector::new(Connectors {
-            proxies: self.proxies.clone(),
+            proxies: Arc::clone(&self.proxies),
             direct: of(&self.direct),
             https: self.https.as_ref().map(of),
             http: self.http.as_ref().map(of),
@@ -77,7 +78,7 @@ impl HttpClient for Client {
 
 #[derive(Debug)]
 struct Connectors {
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     direct: SharedHttpConnector,
     https: Option<SharedHttpConnector>,
     http: Option<SharedHttpConnector>,

@@ -92,7 +92,13 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
     let apart = jiff::Timestamp::now().duration_since(completed).as_secs();
     assert!(apart.abs() < 60, "completed {apart} s ago");
 
-    // The store accepts what it signs.
+    the_store_accepts_what_it_signs(&operated).await?;
+    operated.judge();
+    Ok(())
+}
+
+/// A job reads a stored picture by the URL that the operator signs.
+async fn the_store_accepts_what_it_signs(operated: &Operated) -> Result<()> {
     let minio = &operated.minio;
     let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
     let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?;
@@ -105,7 +111,6 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
     let attempts = operated.runner.attempts_of(&stored.uid().unwrap());
     let read = reqwest::get(attempts[0].url.as_ref().unwrap()).await?;
     assert_eq!((read.status().as_u16(), &*read.text().await?), (200, "x"));
-    operated.judge();
     Ok(())
 }
 
@@ -133,18 +138,7 @@ async fn what_an_operator_signs_has_the_store_s_time_where_the_api_server_s_is_a
         (operated.operator, operated.health_url) = (operator, health);
         operated.is_ready().await?;
 
-        let minio = &operated.minio;
-        let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
-        let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?;
-        let picture = ObjectKey::data(JOBS, "cat.jpg")?;
-        store.put(&picture, "x".into(), "image/jpeg").await?;
-        let key = "cat.jpg".to_owned();
-        let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key });
-        let stored = operated.create(&InferenceJob::new("stored", spec)).await?;
-        assert_eq!(operated.ended("stored").await?.phase, Phase::Succeeded);
-        let attempts = operated.runner.attempts_of(&stored.uid().unwrap());
-        let read = reqwest::get(attempts[0].url.as_ref().unwrap()).await?;
-        assert_eq!((read.status().as_u16(), &*read.text().await?), (200, "x"));
+        the_store_accepts_what_it_signs(&operated).await?;
 
         let skew = gauge(&operated, "fovea_operator_store_clock_skew_seconds").await?;
         assert!((skew - f64::from(seconds)).abs() < 30.0, "{skew}");
